@@ -1,0 +1,69 @@
+# Everything here needs only Python 3.11 or newer, make and git; each target makes the environment it needs.
+.DEFAULT_GOAL := help
+.PHONY: help book test lint format notebook serve links clean clean-envs
+
+# PYTHON=python3.12 on the command line picks another one.
+PYTHON ?=
+SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+FIND_PYTHON := for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	  if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then break; else python=; fi; done; \
+	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with the module venv found (looked for: $(PYTHON) python3," \
+	  "python3.11 to python3.14). Install one (Debian: apt-get install python3 python3-venv) or name yours:" \
+	  "make $@ PYTHON=/path/to/python" >&2; exit 1; fi
+
+BOOK := book/_build/html/index.html
+PORT ?= 8000
+PYTEST_ARGS ?=
+
+help: ## list the targets
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
+
+book: .venv-book ## run the notebooks from the shipped tables and render the book
+	@.venv-book/bin/python -c 'import importlib.util as u, sys; \
+	  sys.exit("torch is importable in .venv-book, but the book must build without it: make clean-envs book" if u.find_spec("torch") else 0)'
+	@.venv-book/bin/python book/cache.py
+	.venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output book \
+	  --all -W -n --keep-going
+	@echo "The book lies in $(BOOK). Look at it with: make serve (or open that file in a browser)."
+
+test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
+	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, links
+	.venv-lint/bin/ruff check .
+	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/python book/notebooks.py
+	.venv-lint/bin/python book/links.py --check
+
+format: .venv-lint ## put code and notebooks into the house format
+	.venv-lint/bin/ruff check --fix .
+	.venv-lint/bin/ruff format .
+	.venv-lint/bin/python book/notebooks.py --fix
+
+notebook: .venv-book ## open the lessons in JupyterLab
+	cd notebooks && ../.venv-book/bin/jupyter lab
+
+serve: ## show the built book on http://localhost:8000 (PORT=8001 for another)
+	@test -f $(BOOK) || { echo "There is no book yet: make book" >&2; exit 1; }
+	@echo "http://localhost:$(PORT)  (stop with Ctrl-C)"
+	@$(FIND_PYTHON); "$$python" -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
+
+links: .venv-lint ## copy the public address in pyproject.toml into badges and setup cells
+	.venv-lint/bin/python book/links.py --write
+
+clean: ## remove the built book and caches, keep the environments
+	rm -rf book/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-envs: ## remove the environments
+	rm -rf .venv-book .venv-test .venv-lint
+
+# Environments: .ci/venv.py returns at once when the stamp in the folder matches the requirements.
+.PHONY: .venv-book .venv-test .venv-lint
+.venv-book:
+	@$(FIND_PYTHON); "$$python" .ci/venv.py $@ requirements.txt
+.venv-test:
+	@$(FIND_PYTHON); "$$python" .ci/venv.py $@ requirements-lab.txt
+.venv-lint:
+	@$(FIND_PYTHON); "$$python" .ci/venv.py $@ requirements-lint.txt --no-package
