@@ -1,0 +1,192 @@
+"""The charts draw what the frame holds, name what a frame lacks, and suit a phone and both grounds."""
+
+import json
+
+import altair as alt
+import pandas as pd
+import pytest
+
+from tts_utils import charts
+
+ACCURACY = pd.DataFrame(
+    {
+        "policy": ["small"] * 4 + ["large"] * 4,
+        "rule": ["majority", "majority", "prm_vote", "pass_at_k"] * 2,
+        "budget": [1, 4, 4, 4] * 2,
+        "num_tokens": [100.0, 400.0, 400.0, 400.0] * 2,
+        "accuracy": [0.3, 0.4, 0.5, 0.7, 0.6, 0.7, 0.7, 0.9],
+        "low": [0.2, 0.3, 0.4, 0.6, 0.5, 0.6, 0.6, 0.8],
+        "high": [0.4, 0.5, 0.6, 0.8, 0.7, 0.8, 0.8, 0.95],
+        "n": [20] * 8,
+    }
+)
+PASS = pd.DataFrame({"problem_id": ["a", "b", "c"], "pass_at_1": [0.0, 0.55, 1.0]})
+PAIRED = pd.DataFrame(
+    {
+        "comparison": ["vote - majority", "max - majority"],
+        "difference": [0.02, -0.01],
+        "low": [0.01, -0.03],
+        "high": [0.03, 0.01],
+        "n": [20, 20],
+        "policy": ["small", "small"],
+    }
+)
+STEPS = pd.DataFrame(
+    {
+        "sample": [3, 3, 0],
+        "step": [1, 2, 1],
+        "text": ["2 * 3 = 6.\n\n", "6 + 1 = 8.\n\n", "The answer is \\boxed{7}."],
+        "score": [0.9, 0.2, 0.6],
+        "verdict": [True, False, None],
+        "correct": [False, False, True],
+        "answer": ["8", "8", "7"],
+    }
+)
+PREFIXES = pd.DataFrame(
+    {
+        "depth": [1, 2, 2],
+        "first": [0, 0, 3],
+        "last": [4, 3, 4],
+        "value": [0.75, 1.0, 0.0],
+        "n": [4, 3, 1],
+        "text": ["one", "two", "three"],
+        "verdict": [True, True, False],
+    }
+)
+EVERY_CHART = {
+    "accuracy": lambda: charts.accuracy_by_budget(ACCURACY, menu="policy"),
+    "tokens": lambda: charts.accuracy_by_budget(ACCURACY, x="num_tokens"),
+    "distribution": lambda: charts.pass_at_1_distribution(PASS),
+    "paired": lambda: charts.paired_differences(PAIRED),
+    "paired, grouped": lambda: charts.paired_differences(PAIRED, group="policy"),
+    "inspector": lambda: charts.step_inspector(STEPS),
+    "tree": lambda: charts.prefix_tree(PREFIXES),
+}
+
+
+def rows_of(chart) -> list[dict]:
+    """Every row of data that a chart carries."""
+    return [row for rows in chart.to_dict()["datasets"].values() for row in rows]
+
+
+def relative_luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(a: str, b: str) -> float:
+    dark, light = sorted((relative_luminance(a), relative_luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_a_chart_takes_its_containers_width_and_any_ground(name):
+    spec = EVERY_CHART[name]().to_dict()
+    assert spec["width"] == "container"
+    assert spec["config"]["background"] == "transparent"
+    assert spec["usermeta"]["embedOptions"]["actions"]["editor"] is False
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_a_chart_is_the_same_each_time(name):
+    assert json.dumps(EVERY_CHART[name]().to_dict()) == json.dumps(EVERY_CHART[name]().to_dict())
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_a_chart_compiles(name):
+    vl_convert = pytest.importorskip("vl_convert")
+    spec = EVERY_CHART[name]().to_dict() | {"width": 280}
+    svg = vl_convert.vegalite_to_svg(spec)
+    assert svg.count("<path") > 3
+
+
+@pytest.mark.parametrize(
+    ("draw", "frame"),
+    [
+        (charts.accuracy_by_budget, ACCURACY),
+        (charts.pass_at_1_distribution, PASS),
+        (charts.paired_differences, PAIRED.drop(columns="policy")),
+        (charts.step_inspector, STEPS),
+        (charts.prefix_tree, PREFIXES),
+    ],
+)
+def test_a_missing_column_and_an_empty_frame_are_named(draw, frame):
+    optional = {"policy", "budget" if draw is not charts.accuracy_by_budget else "", "num_tokens"}
+    for column in set(frame.columns) - optional:
+        with pytest.raises(ValueError, match=rf"{draw.__name__}.*lacks.*'{column}'"):
+            draw(frame.drop(columns=column))
+    with pytest.raises(ValueError, match="no rows"):
+        draw(frame.head(0))
+
+
+def test_accuracy_is_drawn_as_given_under_the_readers_names():
+    rows = rows_of(charts.accuracy_by_budget(ACCURACY))
+    assert [row["accuracy"] for row in rows] == ACCURACY["accuracy"].tolist()
+    assert {row["series"] for row in rows} == {"majority", "PRM-Vote", "perfect verifier (pass@N)"}
+
+
+def test_unknown_rules_keep_their_own_names_and_never_share_a_style():
+    frame = pd.concat([ACCURACY.assign(rule=f"rule {i}") for i in range(4)])
+    scale = charts.accuracy_by_budget(frame).to_dict()["layer"][2]["encoding"]["color"]["scale"]
+    assert scale["domain"] == [f"rule {i}" for i in range(4)]
+    assert len(set(scale["range"])) == 4
+
+
+def test_the_menu_offers_each_policy_once_and_begins_with_the_first():
+    params = charts.accuracy_by_budget(ACCURACY, menu="policy").to_dict()["params"]
+    menu = next(p for p in params if p["name"] == "policy_chosen")
+    assert menu["bind"]["options"] == ["small", "large"]
+    assert menu["value"] == "small"
+    with pytest.raises(ValueError, match=r"lacks.*'prm'"):
+        charts.accuracy_by_budget(ACCURACY, menu="prm")
+
+
+def test_a_problem_always_solved_falls_into_the_last_bin():
+    rows = rows_of(charts.pass_at_1_distribution(PASS))
+    assert [row["bin"] for row in rows] == [0.0, 0.5, 0.9]
+    assert rows[-1]["bin_end"] == pytest.approx(1.0)
+
+
+def test_differences_are_shown_in_percentage_points():
+    rows = rows_of(charts.paired_differences(PAIRED))
+    assert [row["difference_pp"] for row in rows if "difference_pp" in row] == pytest.approx([2.0, -1.0])
+
+
+def test_the_inspector_tells_score_verdict_and_text_of_each_step():
+    rows = rows_of(charts.step_inspector(STEPS))
+    assert [row["row"] for row in rows] == ["3 ✗", "3 ✗", "0 ✓"]
+    assert [row["verdict"] for row in rows] == ["right", "wrong", "not checked"]
+    assert rows[1]["detail"].startswith("Completion 3, step 2: PRM 0.20, checker wrong.")
+    assert rows[1]["detail"].endswith("6 + 1 = 8.")
+
+
+def test_a_long_step_is_wrapped_for_a_phone_and_cut_visibly():
+    frame = STEPS.assign(text="word " * 200)
+    lines = rows_of(charts.step_inspector(frame))[0]["detail"].split("\n")
+    assert max(map(len, lines)) <= charts.WRAP
+    assert len(lines) == 9
+    assert lines[-1] == "…"
+
+
+def test_blocks_of_the_tree_are_as_tall_as_their_completions():
+    rows = rows_of(charts.prefix_tree(PREFIXES))
+    assert [row["last"] - row["first"] for row in rows] == [row["n"] for row in rows] == [4, 3, 1]
+    assert rows[0]["detail"].startswith("Step 1, shared by 4 completions, value 0.75 (3 end")
+
+
+def test_every_colour_stands_out_on_white_and_on_the_dark_page():
+    for style in charts.SERIES.values():
+        assert contrast(style.colour, "#ffffff") >= 3, style
+        assert contrast(style.colour, "#14181e") >= 3, style
+    for colour in (charts.INK, charts.PICKED, *charts.SPARE_COLOURS, *charts.LEVEL_COLOURS.values()):
+        assert contrast(colour, "#ffffff") >= 3, colour
+        assert contrast(colour, "#14181e") >= 3, colour
+
+
+def test_no_two_series_share_both_shape_and_colour():
+    assert len({style.shape for style in charts.SERIES.values()}) == len(charts.SERIES)
+
+
+def test_importing_the_charts_leaves_altairs_theme_alone():
+    assert alt.theme.active == "default"
