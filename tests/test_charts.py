@@ -123,7 +123,7 @@ def test_a_missing_column_and_an_empty_frame_are_named(draw, frame):
 def test_accuracy_is_drawn_as_given_under_the_readers_names():
     rows = rows_of(charts.accuracy_by_budget(ACCURACY))
     assert [row["accuracy"] for row in rows] == ACCURACY["accuracy"].tolist()
-    assert {row["series"] for row in rows} == {"majority", "PRM-Vote", "perfect verifier (pass@N)"}
+    assert {row["series"] for row in rows} == {"majority", "PRM-Vote", "perfect verifier"}
 
 
 def test_unknown_rules_keep_their_own_names_and_never_share_a_style():

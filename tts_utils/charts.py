@@ -19,7 +19,7 @@ import pandas as pd
 INK = "#757575"  # contrast 4.6 on white and 3.9 on #14181e; the book's dark mode lightens it further
 GRID = "#8c8c8c"
 PICKED = "#d6006e"
-WRAP = 50  # characters a line of a step's text; about 310 px, the width of a small phone
+WRAP = 46  # characters a line of a step's text: about 290 px, the width of a small phone
 
 
 class Style(NamedTuple):
@@ -33,7 +33,7 @@ class Style(NamedTuple):
 
 SOLID, DASHED, DOTTED = (1, 0), (6, 4), (2, 3)
 SERIES: dict[str, Style] = {
-    "pass_at_k": Style("perfect verifier (pass@N)", "#6e6e6e", DOTTED, "triangle-up"),
+    "pass_at_k": Style("perfect verifier", "#6e6e6e", DOTTED, "triangle-up"),
     "prm_vote": Style("PRM-Vote", "#c2510c", SOLID, "circle"),
     "prm_max": Style("PRM-Max", "#a8418f", SOLID, "diamond"),
     "majority": Style("majority", "#0072b2", SOLID, "square"),
@@ -164,7 +164,7 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
 
 
 def paired_differences(
-    frame: pd.DataFrame, *, group: str | None = None, title: str = "difference in accuracy, percentage points"
+    frame: pd.DataFrame, *, group: str | None = None, title: str = "difference, percentage points"
 ) -> alt.LayerChart:
     """Differences with their intervals as dots and bars, against a line at zero.
 
@@ -397,7 +397,7 @@ def _with_detail(chart: alt.LayerChart, base: alt.Chart, pick: alt.Parameter, he
         .mark_text(
             align="left", baseline="top", lineBreak="\n", lineHeight=16, fontSize=12, color=INK, tooltip=False
         )
-        .encode(x=alt.value(0), y=alt.value(height + 74), text="detail:N")
+        .encode(x=alt.value(-36), y=alt.value(height + 74), text="detail:N")
         .properties(name="detail")
     )
     return chart + text
