@@ -1,0 +1,101 @@
+"""Train a model on token sequences: one loop for policies and PRMs, with its tokens and FLOPs counted."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.nn import functional as F
+
+Example = tuple[list[int], list[int]]  # token ids; target ids, -100 where nothing is learnt
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """One training run: how long, how large a batch, how fast."""
+
+    num_tokens: int
+    batch_tokens: int = 8192
+    peak_lr: float = 3e-3
+    warmup: float = 0.03  # fraction of the run
+    weight_decay: float = 0.05
+
+
+def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
+    """Group examples of like length: yields (ids, targets), both (B, T), padded on the right.
+
+    Right padding with causal attention needs no mask: nothing real ever looks at a pad.
+    """
+    rng = torch.Generator().manual_seed(0)
+    while True:
+        drawn = sorted((e for e, _ in zip(examples, range(pool), strict=False)), key=lambda e: len(e[0]))
+        if not drawn:
+            return
+        groups, group = [], []
+        for example in drawn:
+            if group and len(example[0]) * (len(group) + 1) > batch_tokens:
+                groups.append(group)
+                group = []
+            group.append(example)
+        groups.append(group)
+        for i in torch.randperm(len(groups), generator=rng).tolist():
+            width = max(len(ids) for ids, _ in groups[i])
+            ids = torch.zeros(len(groups[i]), width, dtype=torch.long)
+            targets = torch.full_like(ids, -100)
+            for row, (x, y) in enumerate(groups[i]):
+                ids[row, : len(x)] = torch.tensor(x)
+                targets[row, : len(y)] = torch.tensor(y)
+            yield ids, targets
+
+
+def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print) -> dict:
+    """Train in place; targets are already shifted (targets[t] is what position t should predict).
+
+    Returns:
+        A record of the run: tokens seen (pads not counted), parameters, FLOPs (6 P D), seconds, losses.
+    """
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.peak_lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+    )
+    device = next(model.parameters()).device
+    num_params = sum(p.numel() for p in model.parameters())
+    started, seen, step, losses, mean = time.perf_counter(), 0, 0, [], None
+    model.train()
+    for ids, targets in batches(examples, config.batch_tokens):
+        progress = seen / config.num_tokens
+        if progress >= 1:
+            break
+        warm = min(1.0, progress / config.warmup) if config.warmup else 1.0
+        scale = max(warm, 0.01) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+        for group in optimizer.param_groups:
+            group["lr"] = config.peak_lr * scale
+        ids, targets = ids.to(device), targets.to(device)
+        logits = model(input_ids=ids, use_cache=False).logits
+        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        seen += int((ids != 0).sum())
+        step += 1
+        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+        if step % 100 == 0:
+            seconds = time.perf_counter() - started
+            losses.append((seen, round(mean, 4)))
+            log(f"step {step}  {seen / 1e6:.1f}M tokens  loss {mean:.4f}  {seen / seconds:,.0f} tokens/s")
+    model.eval()
+    return {
+        "config": asdict(config),
+        "seed": seed,
+        "num_params": num_params,
+        "num_tokens": seen,
+        "flops": 6 * num_params * seen,
+        "seconds": round(time.perf_counter() - started, 1),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "losses": losses,
+    }

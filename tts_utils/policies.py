@@ -1,0 +1,250 @@
+"""Policies: sample continuations of states, in batches, each from its own stream of random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from tts_utils.problems import data_dir
+from tts_utils.records import Continuation, SamplingConfig, State
+
+
+class UnknownModel(ValueError):
+    """No model of this name or path can be found."""
+
+
+class Policy(Protocol):
+    """Anything that continues states."""
+
+    name: str
+    num_params: int
+
+    def sample(
+        self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
+    ) -> list[list[Continuation]]:
+        """Sample n continuations of every state.
+
+        Args:
+            states: where to continue from.
+            n: continuations per state, at least 1.
+            config: how to sample.
+            first: index of the first sample, for all states or one per state; sample i of a state
+                depends on (state, config, seed, i) alone, so pools grow and resume without change.
+
+        Returns:
+            One list of n continuations per state, in order.
+        """
+        ...
+
+
+def load_policy(name_or_path: str, device: str | None = None) -> TransformersPolicy:
+    """Load a policy with transformers: a shipped lab policy, a local folder, or a Hub id ("org/name").
+
+    Args:
+        name_or_path: for example "lab-llama-s".
+        device: "cpu", "cuda", or None for a GPU where there is one.
+
+    Raises:
+        UnknownModel: no such model; the message lists the shipped ones.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = find_model(name_or_path)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float32 if device == "cpu" else "auto"
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
+    return TransformersPolicy(name_or_path, model, tokenizer)
+
+
+def find_model(name_or_path: str) -> str:
+    """Where a model lies: the folder of a shipped one, a local folder, or the Hub id as it is."""
+    models = data_dir() / "models"
+    for folder in (models / name_or_path, Path(name_or_path)):
+        if (folder / "config.json").is_file():
+            return str(folder)
+    if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
+        return name_or_path
+    shipped = sorted(p.parent.name for p in models.glob("*/config.json"))
+    raise UnknownModel(
+        f"no model named {name_or_path!r}: not a folder with a config.json, not a Hub id such as "
+        f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in {models})"
+    )
+
+
+class TransformersPolicy:
+    """A causal language model run by transformers, on a CPU or one GPU."""
+
+    def __init__(self, name: str, model, tokenizer, batch_size: int = 256) -> None:
+        self.name = name
+        self.model = model
+        self.tokenizer = tokenizer
+        self.batch_size = batch_size
+        self.num_params = sum(p.numel() for p in model.parameters())
+        eos = model.generation_config.eos_token_id
+        eos = tokenizer.eos_token_id if eos is None else eos
+        self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
+
+    def prompt_ids(self, state: State) -> list[int]:
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands.
+
+        The text is encoded apart from the prompt and without special tokens, so that it is read as
+        the policy wrote it, whatever it contains.
+        """
+        messages = [{"role": "user", "content": state.problem.text}]
+        prompt = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=True, return_dict=True
+        )["input_ids"]
+        if not state.text:
+            return list(prompt)
+        text = self.tokenizer(state.text, add_special_tokens=False, split_special_tokens=True)
+        return list(prompt) + list(text["input_ids"])
+
+    def sample(
+        self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
+    ) -> list[list[Continuation]]:
+        """Sample n continuations of every state; see :class:`Policy`.
+
+        On a CPU in float32 a sample does not depend on its batch (up to a draw that falls within
+        rounding, about 1e-6, of the border between two tokens). Greedy decoding runs once per state.
+        """
+        if n < 1:
+            raise ValueError(f"n must be at least 1, got {n}")
+        firsts = [first] * len(states) if isinstance(first, int) else list(first)
+        if len(firsts) != len(states):
+            raise ValueError(f"{len(states)} states but {len(firsts)} first sample indices")
+        prompts = [self.prompt_ids(state) for state in states]
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        for state, ids in zip(states, prompts, strict=True):
+            if limit is not None and len(ids) >= limit:
+                raise ValueError(
+                    f"problem {state.problem.problem_id!r}: its prompt has {len(ids)} tokens, "
+                    f"but {self.name} reads at most {limit}"
+                )
+        distinct = 1 if config.temperature == 0 else n
+        requests = [(s, i) for s in range(len(states)) for i in range(distinct)]
+        requests.sort(key=lambda r: (len(prompts[r[0]]), r))
+        results: dict[tuple[int, int], Continuation] = {}
+        for start in range(0, len(requests), self.batch_size):
+            batch = requests[start : start + self.batch_size]
+            streams = [_stream(prompts[s], firsts[s] + i, config) for s, i in batch]
+            outputs = self._generate([prompts[s] for s, _ in batch], streams, config, limit)
+            results.update(zip(batch, outputs, strict=True))
+        return [[results[s, i % distinct] for i in range(n)] for s in range(len(states))]
+
+    def _generate(
+        self, prompts: list[list[int]], streams: list, config: SamplingConfig, limit: int | None
+    ) -> list[Continuation]:
+        """Decode one batch of requests, dropping rows as they finish."""
+        import torch
+
+        device = self.model.device
+        ending = self._tokens_that_may_stop(config.stop)
+        longest = max(map(len, prompts))
+        rooms = [config.max_tokens if limit is None else min(config.max_tokens, limit - len(p)) for p in prompts]
+        # 1) Read each distinct prompt once, padded on the left, and fan its cache out to its rows.
+        index = {p: i for i, p in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in index], device=device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in index], device=device)
+        rows = torch.tensor([index[tuple(p)] for p in prompts], device=device)
+        written: list[list[int]] = [[] for _ in prompts]
+        reasons: list[str | None] = [None] * len(prompts)
+        texts: list[str | None] = [None] * len(prompts)
+        held = list(range(len(prompts)))  # which request each row of the cache belongs to
+        with torch.inference_mode():
+            out = self.model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+                use_cache=True,
+                logits_to_keep=1,
+            )
+            cache, logits = out.past_key_values, out.logits[:, -1][rows]
+            cache.batch_select_indices(rows)
+            mask, lengths = mask[rows], mask.sum(1)[rows]
+            # 2) One token a round for every row; finished rows are dropped once they are a quarter.
+            for t in range(max(rooms)):
+                draws = [streams[i].random() for i in held] if config.temperature > 0 else None
+                tokens = _choose(logits, draws, config)
+                for i, token in zip(held, tokens.tolist(), strict=True):
+                    if reasons[i] is not None:
+                        continue
+                    written[i].append(token)
+                    if token in self.eos_ids:
+                        reasons[i] = "eos"
+                    elif token in ending and (cut := self._stopped(written[i], config.stop)) is not None:
+                        reasons[i], texts[i] = "stop", cut
+                    elif len(written[i]) == rooms[i]:
+                        reasons[i] = "length"
+                live = [row for row, i in enumerate(held) if reasons[i] is None]
+                if not live:
+                    break
+                if len(live) <= 0.75 * len(held):
+                    select = torch.tensor(live, device=device)
+                    cache.batch_select_indices(select)
+                    held = [held[row] for row in live]
+                    tokens, mask, lengths = tokens[select], mask[select], lengths[select]
+                mask = torch.cat([mask, mask.new_ones(len(held), 1)], dim=1)
+                out = self.model(
+                    input_ids=tokens[:, None],
+                    attention_mask=mask,
+                    position_ids=(lengths + t)[:, None],
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                logits = out.logits[:, -1]
+        results = []
+        for ids_written, reason, text in zip(written, reasons, texts, strict=True):
+            if text is None:
+                text = self._decode(ids_written[:-1] if reason == "eos" else ids_written)
+            results.append(Continuation(text, len(ids_written), reason))
+        return results
+
+    def _decode(self, ids: list[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _stopped(self, ids: list[int], stop: tuple[str, ...]) -> str | None:
+        """The text up to the end of the first stop string that the last token completes, or None."""
+        text, before = self._decode(ids), len(self._decode(ids[:-1]))
+        ends = []
+        for s in stop:
+            at = text.find(s, max(0, before - len(s) + 1))
+            if at >= 0:
+                ends.append(at + len(s))
+        return text[: min(ends)] if ends else None
+
+    def _tokens_that_may_stop(self, stop: tuple[str, ...]) -> frozenset[int]:
+        """Ids of the tokens that contain the last character of a stop string: only these need a look."""
+        if not stop:
+            return frozenset()
+        last = {s[-1] for s in stop}
+        pieces = self.tokenizer.batch_decode([[i] for i in range(len(self.tokenizer))])
+        return frozenset(i for i, piece in enumerate(pieces) if last & set(piece) or "\ufffd" in piece)
+
+
+def _stream(prompt: list[int], sample: int, config: SamplingConfig) -> np.random.Generator:
+    """The random stream of one sample, fixed by (prompt, sample index, seed)."""
+    text = f"{config.seed}|{sample}|{','.join(map(str, prompt))}"
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
+
+
+def _choose(logits, draws: list[float] | None, config: SamplingConfig):
+    """Next tokens (B,) from logits (B, V): argmax, or the inverse of the cumulated distribution at the draw."""
+    import torch
+
+    if config.temperature == 0:
+        return logits.argmax(dim=-1)
+    probs = torch.softmax(logits.double() / config.temperature, dim=-1)
+    if config.top_p < 1:
+        ordered, order = probs.sort(dim=-1, descending=True, stable=True)
+        beyond = ordered.cumsum(-1) - ordered >= config.top_p
+        probs = probs.masked_fill(beyond.gather(1, order.argsort(-1)), 0.0)
+    cumulated = probs.cumsum(-1)
+    points = torch.tensor(draws, dtype=torch.float64, device=logits.device) * cumulated[:, -1]
+    return torch.searchsorted(cumulated, points[:, None], right=True)[:, 0].clamp(max=logits.shape[1] - 1)
