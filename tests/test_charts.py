@@ -1,6 +1,7 @@
 """The charts draw what the frame holds, name what a frame lacks, and suit a phone and both grounds."""
 
 import json
+from functools import partial
 
 import altair as alt
 import pandas as pd
@@ -53,12 +54,25 @@ PREFIXES = pd.DataFrame(
         "verdict": [True, True, False],
     }
 )
+RATES = pd.DataFrame(
+    {
+        "steps": [2, 3, 2, 3],
+        "rate": [0.9, 0.8, 0.5, 0.3],
+        "low": [0.85, 0.7, 0.4, 0.2],
+        "high": [0.95, 0.9, 0.6, 0.4],
+        "n": [10, 12, 10, 12],
+        "predicted": [0.9, 0.85, 0.5, 0.35],
+        "policy": ["large", "large", "small", "small"],
+    }
+)
 EVERY_CHART = {
     "accuracy": lambda: charts.accuracy_by_budget(ACCURACY, menu="policy"),
     "tokens": lambda: charts.accuracy_by_budget(ACCURACY, x="num_tokens"),
     "distribution": lambda: charts.pass_at_1_distribution(PASS),
     "paired": lambda: charts.paired_differences(PAIRED),
     "paired, grouped": lambda: charts.paired_differences(PAIRED, group="policy"),
+    "rates": lambda: charts.rates(RATES.head(2).drop(columns="predicted"), x="steps", title="right"),
+    "rates, grouped": lambda: charts.rates(RATES, x="steps", title="right", group="policy"),
     "inspector": lambda: charts.step_inspector(STEPS),
     "tree": lambda: charts.prefix_tree(PREFIXES),
 }
@@ -107,6 +121,7 @@ def test_a_chart_compiles(name):
         (charts.accuracy_by_budget, ACCURACY),
         (charts.pass_at_1_distribution, PASS),
         (charts.paired_differences, PAIRED.drop(columns="policy")),
+        (partial(charts.rates, x="steps", title="right"), RATES.drop(columns=["policy", "predicted"])),
         (charts.step_inspector, STEPS),
         (charts.prefix_tree, PREFIXES),
     ],
@@ -114,7 +129,7 @@ def test_a_chart_compiles(name):
 def test_a_missing_column_and_an_empty_frame_are_named(draw, frame):
     optional = {"policy", "budget" if draw is not charts.accuracy_by_budget else "", "num_tokens"}
     for column in set(frame.columns) - optional:
-        with pytest.raises(ValueError, match=rf"{draw.__name__}.*lacks.*'{column}'"):
+        with pytest.raises(ValueError, match=rf"{getattr(draw, 'func', draw).__name__}.*lacks.*'{column}'"):
             draw(frame.drop(columns=column))
     with pytest.raises(ValueError, match="no rows"):
         draw(frame.head(0))

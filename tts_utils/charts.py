@@ -180,22 +180,16 @@ def paired_differences(
     )
     shown = frame.assign(**{f"{name}_pp": 100 * frame[name] for name in ("difference", "low", "high")})
     order = list(dict.fromkeys(frame["comparison"]))
-    groups = list(dict.fromkeys(frame[group])) if group else []
-    place: dict[str, Any] = {
-        "y": alt.Y("comparison:N", sort=order, title=None, axis=alt.Axis(labelLimit=150))
-    }
-    if group:
-        legend = alt.Legend(title=None, orient="bottom")
-        scale = alt.Scale(domain=groups, range=list(SPARE_COLOURS[: len(groups)]))
-        shape_scale = alt.Scale(domain=groups, range=list(SPARE_SHAPES[: len(groups)]))
-        place["yOffset"] = alt.YOffset(f"{group}:N", sort=groups)
-        place["color"] = alt.Color(f"{group}:N", sort=groups, legend=legend, scale=scale)
+    row = alt.Y("comparison:N", sort=order, title=None, axis=alt.Axis(labelLimit=150))
+    place, shape = _grouped(frame, group, alt.YOffset)
     base = alt.Chart(shown, height=alt.Step(22 if group else 30), width="container")
     zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="zero:Q")
-    bar = base.mark_rule(strokeWidth=2).encode(alt.X("low_pp:Q", title=title), alt.X2("high_pp:Q"), **place)
-    shape = {"shape": alt.Shape(f"{group}:N", sort=groups, legend=legend, scale=shape_scale)} if group else {}
+    bar = base.mark_rule(strokeWidth=2).encode(
+        alt.X("low_pp:Q", title=title), alt.X2("high_pp:Q"), row, **place
+    )
     dot = base.mark_point(filled=True, size=70, opacity=1).encode(
         alt.X("difference_pp:Q"),
+        row,
         tooltip=[
             "comparison:N",
             *([f"{group}:N"] if group else []),
@@ -208,6 +202,45 @@ def paired_differences(
         **shape,
     )
     return _dress(alt.layer(zero, bar, dot))
+
+
+def rates(
+    frame: pd.DataFrame, *, x: str, title: str, group: str | None = None, height: int = 260
+) -> alt.LayerChart:
+    """Fractions with their intervals by category, as points and bars, with a prediction where one is given.
+
+    Args:
+        frame: columns ``x`` (the category, in the order of the rows), ``rate``, ``low``, ``high`` (in
+            [0, 1]), ``n``, and optionally ``predicted``, drawn as a dashed line.
+        x: the column of categories; underscores in its name become blanks.
+        title: what the fraction is of.
+        group: a column that splits each category into colours and shapes, e.g. "policy".
+    """
+    _require(frame, "rates", [x, "rate", "low", "high", "n", *([group] if group else [])])
+    categories = list(dict.fromkeys(frame[x]))
+    horizontal = alt.X(f"{x}:O", sort=categories, title=x.replace("_", " "), axis=alt.Axis(labelAngle=0))
+    place, shape = _grouped(frame, group, alt.XOffset)
+    base = alt.Chart(frame, height=height, width="container")
+    vertical = alt.Y("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    bar = base.mark_rule(strokeWidth=2).encode(horizontal, vertical, alt.Y2("high:Q"), **place)
+    tooltip = [
+        f"{x}:O",
+        *([f"{group}:N"] if group else []),
+        alt.Tooltip("rate:Q", title=title, format=".1%"),
+        alt.Tooltip("low:Q", title="from", format=".1%"),
+        alt.Tooltip("high:Q", title="to", format=".1%"),
+        alt.Tooltip("n:Q", title="problems", format="d"),
+    ]
+    dot = base.mark_point(filled=True, size=60, opacity=1).encode(
+        horizontal, alt.Y("rate:Q"), tooltip=tooltip, **place, **shape
+    )
+    layers = [bar, dot]
+    if "predicted" in frame:
+        line = base.mark_line(strokeDash=[4, 3], strokeWidth=1.5).encode(
+            horizontal, alt.Y("predicted:Q"), **place
+        )
+        layers.insert(0, line)
+    return _dress(alt.layer(*layers))
 
 
 def step_inspector(frame: pd.DataFrame, *, row_height: int = 16) -> alt.LayerChart:
@@ -343,6 +376,19 @@ def _require(frame: pd.DataFrame, chart: str, columns: Sequence[str]) -> None:
         raise ValueError(f"{chart}: the frame lacks {missing}; it has {list(frame.columns)}")
     if frame.empty:
         raise ValueError(f"{chart}: the frame has no rows, so there is nothing to draw")
+
+
+def _grouped(frame: pd.DataFrame, group: str | None, offset: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The channels that set groups apart: offset and colour, and for points the shape too."""
+    if group is None:
+        return {"color": alt.value(SERIES["majority"].colour)}, {}
+    groups = list(dict.fromkeys(frame[group]))
+    legend = alt.Legend(title=None, orient="bottom")
+    colours = alt.Scale(domain=groups, range=list(SPARE_COLOURS[: len(groups)]))
+    shapes = alt.Scale(domain=groups, range=list(SPARE_SHAPES[: len(groups)]))
+    colour = alt.Color(f"{group}:N", sort=groups, legend=legend, scale=colours)
+    place = {offset.__name__[0].lower() + "Offset": offset(f"{group}:N", sort=groups), "color": colour}
+    return place, {"shape": alt.Shape(f"{group}:N", sort=groups, legend=legend, scale=shapes)}
 
 
 def _cost_title(x: str) -> str:
