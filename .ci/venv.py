@@ -1,8 +1,8 @@
 """Make a virtual environment from a requirements file, or leave it alone when it is up to date.
 
-Called by the Makefile with the standard library only. The environment carries a stamp: a hash of the requirements, of
-every file they point to, of the package's own metadata and of the Python that made it. A half-made environment has no
-stamp and is made again.
+Called by the Makefile with the standard library only. The environment carries a stamp: a hash of the
+requirements, of every file they point to, of the package's own metadata and of the Python that made it.
+A half-made environment has no stamp and is made again.
 """
 
 import argparse
@@ -56,12 +56,13 @@ def must(result: subprocess.CompletedProcess, what: str) -> None:
             line for line in result.stdout.splitlines() if "is ignored: it is neither" not in line
         )
         sys.exit(
-            f"{tail[-4000:]}\nCould not install {what}; pip's message is above. Is there a network, and room on the disk?"
+            f"{tail[-4000:]}\n"
+            f"Could not install {what}; pip's message is above. Is there a network, and room on the disk?"
         )
 
 
 def install_cpu_torch(python: Path, pin: str) -> None:
-    """Install torch's CPU build: from wherever pip is set up to look, else from PyTorch's own index, never from PyPI."""
+    """Install torch's CPU build from where pip is set up to look, else from PyTorch's own index."""
     first = pip(python, "--no-deps", "--retries", "1", pin)
     if first.returncode == 0:
         return
@@ -70,10 +71,10 @@ def install_cpu_torch(python: Path, pin: str) -> None:
         sys.exit(
             f"pip as it is set up here:\n{first.stdout[-1500:]}\n"
             f"pip with {CPU_WHEELS}:\n{second.stdout[-1500:]}\n"
-            f"Could not install {pin} for Python {platform.python_version()} on {platform.machine()}: neither the places pip is set up "
-            f"to look in nor PyTorch's index of CPU wheels has it or can be reached.\n"
-            f"Ways out: check the network; or put the wheel in a folder and set PIP_FIND_LINKS to it; or try another Python "
-            f"(make test PYTHON=python3.12). `make book` needs no torch."
+            f"Could not install {pin} for Python {platform.python_version()} on {platform.machine()}: "
+            f"neither the places pip is set up to look in nor PyTorch's index of CPU wheels has it or can be reached.\n"
+            f"Ways out: check the network; or put the wheel in a folder and set PIP_FIND_LINKS to it; or try "
+            f"another Python (make test PYTHON=python3.12). `make book` needs no torch."
         )
 
 

@@ -1,0 +1,335 @@
+"""The lessons' sources are clean and agree; the built book asks no other server for anything."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import links
+import notebooks
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "book" / "_build" / "html"
+LESSONS = notebooks.lesson_paths(ROOT)
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+ADDRESS = "https://github.com/someone/something"
+
+
+def small_notebook(**changes: object) -> dict:
+    """A clean notebook of one title, one setup cell and one code cell, with changes to the code cell."""
+    markdown = {
+        "cell_type": "markdown",
+        "id": "07-title",
+        "metadata": {},
+        "source": ["# Why?\n", "\n", "Because."],
+    }
+    code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    setup = code | {"id": "07-setup", "source": ["pass"], "metadata": {"tags": ["remove-cell"]}}
+    cells = [markdown, setup, code | {"id": "07-sum", "source": ["1 + 1"]} | changes]
+    return {"cells": cells, "metadata": notebooks.METADATA, "nbformat": 4, "nbformat_minor": 5}
+
+
+def write_notebook(folder: Path, name: str = "07-why.ipynb", **changes: object) -> Path:
+    path = folder / name
+    path.write_text(notebooks.dump(small_notebook(**changes)), encoding="utf-8")
+    return path
+
+
+# --- the checker itself
+
+
+def test_a_clean_notebook_passes(tmp_path: Path) -> None:
+    assert notebooks.book_problems([write_notebook(tmp_path)]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outputs": [{"output_type": "stream", "name": "stdout", "text": ["2"]}]}, "has outputs"),
+        ({"execution_count": 3}, "execution count"),
+        ({"id": "3f9c2a7b"}, "unreadable id"),
+        ({"id": "07-3f9c2a7b"}, "unreadable id"),
+        ({"id": "07-1d0f6a0e-9d1c"}, "unreadable id"),
+        ({"id": "08-sum"}, "does not start with the lesson's number"),
+        ({"id": None}, "has no id"),
+        ({"id": "07-title"}, "used 2 times"),
+        ({"metadata": {"collapsed": True}}, "has metadata"),
+        ({"metadata": {"tags": ["hide_input"]}}, "has tags"),
+        ({"source": "1 + 1"}, "plain form"),
+        ({"source": []}, "is empty"),
+    ],
+)
+def test_an_unclean_cell_is_named(tmp_path: Path, changes: dict, message: str) -> None:
+    found = notebooks.book_problems([write_notebook(tmp_path, **changes)])
+    assert any(message in problem for problem in found), found
+
+
+def test_widget_state_and_ids_used_in_two_lessons_are_found(tmp_path: Path) -> None:
+    first, second = write_notebook(tmp_path), write_notebook(tmp_path, "07-how.ipynb")
+    assert "the cell id '07-sum' is used 2 times in the book" in notebooks.book_problems([first, second])
+    notebook = small_notebook()
+    notebook["metadata"] = notebook["metadata"] | {"widgets": {"state": {}}}
+    first.write_text(notebooks.dump(notebook), encoding="utf-8")
+    assert "07-why.ipynb: has widget state" in notebooks.notebook_problems(first)
+
+
+def test_cleaning_removes_what_the_checker_complains_of(tmp_path: Path) -> None:
+    dirty = small_notebook(
+        outputs=[{}], execution_count=2, metadata={"collapsed": True, "tags": ["hide-input"]}
+    )
+    dirty["metadata"] = {"widgets": {}, "kernelspec": {"name": "mine"}}
+    path = tmp_path / "07-why.ipynb"
+    path.write_text(notebooks.dump(notebooks.cleaned(dirty)), encoding="utf-8")
+    assert notebooks.book_problems([path]) == []
+    assert notebooks.load(path)["cells"][2]["metadata"] == {"tags": ["hide-input"]}
+
+
+def test_a_damaged_notebook_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "07-why.ipynb"
+    path.write_text('{"cells": [')
+    with pytest.raises(SystemExit, match=r"07-why\.ipynb: not a notebook"):
+        notebooks.load(path)
+
+
+def test_folded_code_is_found() -> None:
+    folded = "<details><summary>Solution</summary>\n\n```python\nx = 1\n```\n\n</details>"
+    text = f"Text\n\n{folded}\n\n```python\ny = 2\n```\n"
+    assert notebooks.folded_code({"source": text}) == ["x = 1\n"]
+
+
+# --- addresses
+
+
+def test_links_are_written_everywhere_and_then_stay() -> None:
+    notebook = links.linked_notebook(small_notebook(), ADDRESS, "07-why.ipynb")
+    title, setup = (notebooks.cell_source(cell) for cell in notebook["cells"][:2])
+    assert title == f"# Why?\n\n{links.badge(ADDRESS, '07-why.ipynb')}\n\nBecause."
+    assert setup == links.setup_cell(ADDRESS)
+    assert links.linked_notebook(notebook, ADDRESS, "07-why.ipynb") == notebook
+
+    page = (
+        "pip install 'git+https://github.com/a/b'\ngit clone https://github.com/a/b.git\n"
+        "  url: https://github.com/a/b\n[x](https://colab.research.google.com/github/a/b/blob/main/notebooks/01-x.ipynb)\n"
+        "[their code](https://github.com/a/b)\n"
+    )
+    linked = links.linked_text(page, ADDRESS)
+    assert linked.count("someone/something") == 4
+    assert linked.endswith("[their code](https://github.com/a/b)\n")
+    assert links.linked_text(linked, ADDRESS) == linked
+
+
+def run_setup_cell(monkeypatch: pytest.MonkeyPatch, cloned: bool) -> list[list[str]]:
+    """Run the setup cell with commands recorded instead of run."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
+    monkeypatch.setattr(os.path, "isdir", lambda path: cloned)
+    monkeypatch.setattr(os, "environ", {})
+    exec(links.setup_cell(ADDRESS), {})
+    return commands
+
+
+def test_the_setup_cell_is_silent_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert run_setup_cell(monkeypatch, cloned=False) == []
+    assert capsys.readouterr() == ("", "")
+    assert "TTS_DATA" not in os.environ
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_the_setup_cell_fetches_package_and_data_on_colab(
+    monkeypatch: pytest.MonkeyPatch, cloned: bool
+) -> None:
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    commands = run_setup_cell(monkeypatch, cloned)
+    home = "/content/tts-book"
+    clone = ["git", "clone", "--quiet", "--depth=1", ADDRESS, home]
+    assert commands == [clone] * (not cloned) + [[sys.executable, "-m", "pip", "install", "--quiet", home]]
+    assert os.environ["TTS_DATA"] == f"{home}/data"
+
+
+# --- the lessons
+
+
+def test_addresses_badges_and_setup_cells_agree_with_pyproject() -> None:
+    assert [str(path.relative_to(ROOT)) for path in links.changes(ROOT)] == [], "run: make links"
+
+
+def test_lessons_are_clean() -> None:
+    assert notebooks.book_problems(LESSONS) == []
+
+
+def test_the_table_of_contents_lists_what_exists_and_every_lesson() -> None:
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    listed = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    missing = [name for name in listed if not list(ROOT.glob(f"{name}.*"))]
+    assert missing == []
+    assert [name for name in listed if name.startswith("notebooks/")] == [
+        f"notebooks/{path.stem}" for path in LESSONS
+    ]
+
+
+@each_lesson
+def test_a_lesson_begins_with_a_question_the_badge_and_the_setup_cell(path: Path) -> None:
+    title, setup = notebooks.load(path)["cells"][:2]
+    assert re.match(r"# .*\?\n", notebooks.cell_source(title)), "a lesson's title is a question"
+    assert links.badge(links.public_address(ROOT), path.name) in notebooks.cell_source(title)
+    assert notebooks.cell_source(setup) == links.setup_cell(links.public_address(ROOT))
+    assert setup["metadata"] == {"tags": ["remove-cell"]}
+
+
+@each_lesson
+def test_solutions_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each folded block of code runs after all the cells above it, in the notebook's own folder."""
+    monkeypatch.chdir(path.parent)
+    namespace: dict = {"__name__": "__main__", "display": lambda *things: None}
+    for cell in notebooks.load(path)["cells"]:
+        if cell["cell_type"] == "code":
+            expected_to_fail = "raises-exception" in cell["metadata"].get("tags", ())
+            try:
+                exec(compile(notebooks.cell_source(cell), f"{path.name}:{cell['id']}", "exec"), namespace)
+            except Exception:
+                if not expected_to_fail:
+                    raise
+        for code in notebooks.folded_code(cell) if cell["cell_type"] == "markdown" else ():
+            exec(compile(code, f"{path.name}:{cell['id']}", "exec"), dict(namespace))
+
+
+# --- the built book
+
+
+def built_pages() -> list[Path]:
+    """The HTML pages, or a skip where the book has not been built."""
+    if not (HTML / "index.html").is_file():
+        pytest.skip("the book is not built (make book)")
+    return sorted(path for path in HTML.rglob("*.html") if "_static" not in path.parts)
+
+
+class Requests(HTMLParser):
+    """Collect what a browser fetches by itself on opening a page: scripts, styles, pictures, frames; not links."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed", "object"):
+            self.found += [values.get("src") or "", values.get("data") or "", values.get("srcset") or ""]
+        if tag == "link" and (values.get("rel") or "") not in (
+            "canonical",
+            "index",
+            "search",
+            "next",
+            "prev",
+            "license",
+        ):
+            self.found.append(values.get("href") or "")
+
+
+def is_external(address: str) -> bool:
+    return bool(re.match(r"\s*(https?:)?//", address))
+
+
+def test_requests_are_recognised() -> None:
+    page = '<script src="//cdn.x/a.js"></script><link rel="stylesheet" href="https://x/a.css"><a href="https://x">x</a>'
+    assert [address for address in Requests(page).found if is_external(address)] == [
+        "//cdn.x/a.js",
+        "https://x/a.css",
+    ]
+
+
+def test_pages_and_styles_ask_no_other_server_for_anything() -> None:
+    asked = {
+        str(page.relative_to(HTML)): found
+        for page in built_pages()
+        if (found := [address for address in Requests(page.read_text()).found if is_external(address)])
+    }
+    for style in HTML.rglob("*.css"):
+        found = re.findall(r"(?:url\(|@import)\s*['\"]?((?:https?:)?//[^'\")\s]+)", style.read_text())
+        if found:
+            asked[str(style.relative_to(HTML))] = found
+    assert asked == {}
+
+
+def test_charts_ask_for_the_versions_that_the_book_carries() -> None:
+    """Altair fetches a library from another server unless VEGA_DEBUG names the version it wants."""
+    charts = [(page, text) for page in built_pages() if "vegaEmbed" in (text := page.read_text())]
+    if not charts:
+        pytest.skip("no page has a chart")
+    carried = json.loads(
+        re.findall(r"^window\.VEGA_DEBUG = (\{.*\});$", (HTML / "_static" / "vega.js").read_text(), re.M)[0]
+    )
+    for page, text in charts:
+        wanted = set(re.findall(r'maybeLoadScript\("([\w-]+)", "([^"]+)"\)', text))
+        assert {(name.replace("-", "") + "_version", version) for name, version in wanted} == set(
+            carried.items()
+        ), page
+        assert "_static/vega.js" in text.split("</head>")[0], (
+            f"{page}: Vega must be loaded before the charts' own scripts"
+        )
+
+
+def chromium() -> str:
+    """The path of a Chromium, or a skip."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if found := shutil.which(name):
+            return found
+    pytest.skip("no Chromium found (Debian: apt-get install chromium)")
+
+
+@pytest.fixture
+def served_book() -> str:
+    """The address of the built book, served on this machine."""
+    built_pages()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(HTML)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.browser
+@each_lesson
+def test_charts_and_formulas_appear_without_a_network(path: Path, served_book: str, tmp_path: Path) -> None:
+    page = HTML / "notebooks" / f"{path.stem}.html"
+    if not page.is_file():
+        pytest.skip(f"{path.stem} is not in the built book")
+    log = tmp_path / "net.json"
+    command = [
+        chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={tmp_path / 'profile'}",
+        f"--log-net-log={log}", "--virtual-time-budget=10000", "--window-size=1200,2000", "--dump-dom",
+        f"{served_book}/notebooks/{path.stem}.html",
+    ]  # fmt: skip
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    charts = page.read_text().count("(function(spec, embedOpt)")
+    drawn = len(re.findall(r'class="[^"]*chart-wrapper', shown))
+    assert drawn == charts, f"{drawn} of {charts} charts were drawn"
+    assert "Error loading script" not in shown
+    assert "Javascript Error" not in shown
+    formulas = len(re.findall(r'class="math notranslate nohighlight', page.read_text()))
+    assert shown.count("<mjx-container") >= formulas
+    assert "<mjx-merror" not in shown, "MathJax could not read a formula"
+
+    asked = set(re.findall(r'"url":"(https?://[^"]+)"', log.read_text()))
+    foreign = {address for address in asked if not address.startswith(f"{served_book}/")}
+    assert foreign == set()
