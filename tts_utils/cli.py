@@ -1,0 +1,261 @@
+"""The command ``tts``: parses, calls, prints; the work is done in the modules it calls."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from tts_utils import manifest, policies, prms, problems, search, store, table_files
+from tts_utils.records import SamplingConfig
+
+app = typer.Typer(
+    help="Fill, check and read the stored tables of model outputs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+KNOWN_ERRORS = (
+    store.StoreError,
+    problems.ProblemError,
+    problems.DataDirError,
+    policies.UnknownModel,
+    prms.BadScores,
+    search.BadContinuations,
+)
+
+Policy = Annotated[str, typer.Option("--policy", help="Name of a policy, a model folder, or a Hub id.")]
+Dataset = Annotated[
+    str, typer.Option("--dataset", help="Name of a problem set, or the path of a .jsonl file.")
+]
+Temperature = Annotated[float, typer.Option(help="Sampling temperature.")]
+Seed = Annotated[int, typer.Option(help="Seed of all draws.")]
+Greedy = Annotated[bool, typer.Option("--greedy", help="Temperature 0, one sample (CoT).")]
+MaxTokens = Annotated[int, typer.Option(help="Limit on the tokens of a sample.")]
+TopP = Annotated[float, typer.Option(help="Nucleus mass.")]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="How many go to the model at once; results do not depend on it.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
+DEFAULT = SamplingConfig()
+
+
+def _says_what_is_wrong(run: Callable) -> Callable:
+    """Turn every known error into one message on stderr and exit code 2."""
+
+    @functools.wraps(run)
+    def wrapped(*args, **kwargs):
+        try:
+            return run(*args, **kwargs)
+        except KNOWN_ERRORS as exc:
+            typer.echo(f"tts: {exc}", err=True)
+        except ModuleNotFoundError as exc:
+            if exc.name not in ("torch", "transformers"):
+                raise
+            typer.echo(
+                f"tts: running a model needs {exc.name}, which is not installed: "
+                "pip install -r requirements-lab.txt (CPU) or requirements-gpu.txt (GPU)",
+                err=True,
+            )
+        except KeyboardInterrupt:
+            typer.echo(
+                "tts: stopped; finished batches are kept, the same command goes on from there", err=True
+            )
+            raise typer.Exit(130) from None
+        raise typer.Exit(2)
+
+    return wrapped
+
+
+@app.command()
+@_says_what_is_wrong
+def sample(
+    policy: Policy,
+    dataset: Dataset,
+    n: Annotated[
+        int | None, typer.Option(min=1, help="Samples per problem [default: 64; greedy: 1].")
+    ] = None,
+    temperature: Temperature = DEFAULT.temperature,
+    seed: Seed = DEFAULT.seed,
+    greedy: Greedy = False,
+    max_tokens: MaxTokens = DEFAULT.max_tokens,
+    top_p: TopP = DEFAULT.top_p,
+    batch_size: BatchSize = 256,
+    limit: Limit = None,
+) -> None:
+    """Fill the table of samples of a policy on a problem set; killed at any moment, it goes on where it was."""
+    config = _config(temperature, seed, greedy, max_tokens, top_p)
+    if config.temperature == 0 and (n or 1) > 1:
+        raise store.StoreError(f"greedy decoding gives the same sample every time; leave out --n {n}")
+    loaded = problems.load_problems(dataset)
+    with _Bar() as bar:
+        filled = store.fill_samples(
+            dataset,
+            policies.load_policy(policy),
+            n or (1 if config.temperature == 0 else 64),
+            config,
+            problems=loaded,
+            limit=limit,
+            batch_size=batch_size,
+            progress=bar,
+        )
+    _say(filled)
+
+
+@app.command()
+@_says_what_is_wrong
+def score(
+    prm: Annotated[str, typer.Option("--prm", help="Name of a PRM, a model folder, or a Hub id.")],
+    policy: Policy,
+    dataset: Dataset,
+    temperature: Annotated[
+        float | None, typer.Option(help="Which samples, where several are stored.")
+    ] = None,
+    seed: Seed = DEFAULT.seed,
+    greedy: Greedy = False,
+    max_tokens: MaxTokens = DEFAULT.max_tokens,
+    top_p: TopP = DEFAULT.top_p,
+    batch_size: BatchSize = 256,
+    limit: Limit = None,
+) -> None:
+    """Fill the table of step scores that a PRM gives to the stored samples of a policy."""
+    given = (temperature, seed, max_tokens, top_p) != (None, DEFAULT.seed, DEFAULT.max_tokens, DEFAULT.top_p)
+    config = None
+    if given:
+        config = _config(
+            DEFAULT.temperature if temperature is None else temperature, seed, greedy, max_tokens, top_p
+        )
+    loaded = problems.load_problems(dataset)
+    samples = store.find_table("samples", dataset, policy, config=config, greedy=greedy)
+    if not table_files.stored_rows(samples, problems.data_dir()):
+        raise store.StoreMiss(f"there is nothing to score yet; first run: {store.command(samples, 64)}")
+    with _Bar() as bar:
+        filled = store.fill_step_scores(
+            samples, prms.load_prm(prm), problems=loaded, limit=limit, batch_size=batch_size, progress=bar
+        )
+    _say(filled)
+
+
+@app.command()
+@_says_what_is_wrong
+def verify() -> None:
+    """Check every stored file against data/manifest.json: hash, schema, configuration."""
+    data = problems.data_dir()
+    bad = store.verify(data)
+    for message in bad:
+        typer.echo(f"bad: {message}", err=True)
+    if bad:
+        raise typer.Exit(2)
+    typer.echo(f"{len(manifest.load(data))} files in {data} are as the manifest says")
+
+
+@app.command()
+@_says_what_is_wrong
+def doctor() -> None:
+    """Say what is installed, what is stored, and what can be run here."""
+    typer.echo(f"python      {platform.python_version()} on {platform.system()} {platform.machine()}")
+    for name in (
+        "tts-utils",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "altair",
+        "torch",
+        "transformers",
+        "vllm",
+        "datasets",
+    ):
+        typer.echo(f"{name:<12}{_version(name)}")
+    gpu = _gpu()
+    typer.echo(f"hardware    {manifest.hardware()}" + ("" if gpu else "; no GPU that torch can use"))
+    try:
+        data = problems.data_dir()
+    except problems.DataDirError as exc:
+        typer.echo(f"data        none: {exc}")
+        return
+    typer.echo(f"data        {data}")
+    for label, folder, pattern in (
+        ("problems", "problems", "*.jsonl"),
+        ("models", "models", "*/config.json"),
+    ):
+        found = sorted(
+            p.stem if p.suffix == ".jsonl" else p.parent.name for p in (data / folder).glob(pattern)
+        )
+        typer.echo(f"{label:<12}{', '.join(found) or 'none'}")
+    listed = manifest.load(data)
+    tables = {name: entry for name, entry in listed.items() if "config" in entry}
+    typer.echo(f"tables      {len(tables)}, of {len(listed)} files in the manifest (check them: tts verify)")
+    for name, entry in tables.items():
+        typer.echo(f"            {entry.get('rows', '?'):>8} rows  {name}")
+    can_run = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
+    typer.echo("you can     read every stored table, run the notebooks, tts report")
+    if can_run:
+        typer.echo(
+            "you can     tts sample and tts score the lab's models" + (", and the paper's own" if gpu else "")
+        )
+    else:
+        typer.echo(
+            "not here    tts sample, tts score: they need torch and transformers (requirements-lab.txt)"
+        )
+
+
+def _config(temperature: float, seed: int, greedy: bool, max_tokens: int, top_p: float) -> SamplingConfig:
+    try:
+        return SamplingConfig(0.0 if greedy else temperature, top_p, max_tokens, (), seed)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+def _say(filled: store.Filled) -> None:
+    typer.echo(f"{filled.path}: {filled.rows} rows, {filled.added} of them new, in {filled.seconds:.1f} s")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        if package == "tts-utils":
+            import tts_utils
+
+            return f"{tts_utils.__version__} (not installed; used from its folder)"
+        return "not installed"
+
+
+def _gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+class _Bar:
+    """A progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.bar = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, unit="row", disable=not sys.stderr.isatty())
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,207 @@
+"""Load problem sets: the lab's, MATH-500, AIME24, any JSONL file, any Hub data set; it grades nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tts_utils.answers import extract_answer
+from tts_utils.records import Problem
+
+HUB_DATASETS = {
+    "MATH-500": ("HuggingFaceH4/MATH-500", "test"),
+    "AIME24": ("HuggingFaceH4/aime_2024", "train"),
+}
+_FIELDS = {
+    "text": ("problem", "question"),
+    "problem_id": ("problem_id", "unique_id", "id"),
+    "answer": ("answer",),
+    "solution": ("solution",),
+    "level": ("level",),
+    "subject": ("subject", "type"),
+}
+
+
+class ProblemError(ValueError):
+    """A problem set that cannot be used; the message names file, line and field."""
+
+
+class DataDirError(ValueError):
+    """No data directory was found; the message says where it was looked for."""
+
+
+def data_dir() -> Path:
+    """The directory of all stored data.
+
+    Looked for in this order: the environment variable ``TTS_DATA``; ``data/`` of the current directory or
+    of its nearest parent that holds ``data/manifest.json``; ``data/`` of the checkout this package lies in.
+
+    Raises:
+        DataDirError: ``TTS_DATA`` names no directory, or nothing was found.
+    """
+    if named := os.environ.get("TTS_DATA"):
+        path = Path(named).expanduser()
+        if not path.is_dir():
+            raise DataDirError(
+                f"TTS_DATA is {named!r}, which is not a directory; create it or unset TTS_DATA"
+            )
+        return path.resolve()
+    here = Path.cwd().resolve()
+    for parent in (here, *here.parents):
+        if (parent / "data" / "manifest.json").is_file():
+            return parent / "data"
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "data"
+    raise DataDirError(
+        f"no data/manifest.json in {here} or above it; run from a clone of the repository, "
+        "or set the environment variable TTS_DATA to its data directory"
+    )
+
+
+def dataset_name(name: str) -> str:
+    """The short name tables use for a data set: the stem of a ``*.jsonl`` path, else the name itself.
+
+    >>> dataset_name("my/problems.jsonl"), dataset_name("lab-500")
+    ('problems', 'lab-500')
+    """
+    return Path(name).stem if name.endswith(".jsonl") else name
+
+
+def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]:
+    """Load a problem set in the order of its source.
+
+    Args:
+        name: a set under ``data/problems/`` ("lab-500"), a path ending in ``.jsonl``, "MATH-500", "AIME24",
+            or "owner/name" of a Hub data set (split "test" where it has one; needs the package ``datasets``).
+        data: the data directory; None means :func:`data_dir`.
+
+    Raises:
+        ProblemError: the set is unknown or empty, a line is no JSON object, a problem has no text or no
+            answer, or an identifier occurs twice.
+
+    Accepted keys: problem | question; problem_id | unique_id | id (else "<name>-<number>"); answer, else the
+    ``\\boxed{}`` of the solution; level as 3 or "Level 3"; subject | type. Other keys go into ``meta``.
+    """
+    if name.endswith(".jsonl"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ProblemError(f"no problem file {path}")
+        return _load_jsonl(path)
+    folder = (data_dir() if data is None else data) / "problems"
+    if _is_plain(name) and (folder / f"{name}.jsonl").is_file():
+        return _load_jsonl(folder / f"{name}.jsonl")
+    if name in HUB_DATASETS or "/" in name:
+        return _load_hub(name)
+    known = sorted({*(p.stem for p in folder.glob("*.jsonl")), *HUB_DATASETS})
+    raise ProblemError(
+        f"unknown data set {name!r}; there is {', '.join(known)}, or give the path of a .jsonl file "
+        "or the owner/name of a Hub data set"
+    )
+
+
+def fingerprint(problems: Iterable[Problem]) -> str:
+    """A hash of what matters to stored rows: each problem's identifier, text and answer, order aside."""
+    lines = sorted(json.dumps([p.problem_id, p.text, p.answer]) for p in problems)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _is_plain(name: str) -> bool:
+    return bool(re.fullmatch(r"[\w.+-]+", name))
+
+
+def _load_jsonl(path: Path) -> tuple[Problem, ...]:
+    places_and_rows = []
+    try:
+        # Not splitlines(): a problem may hold U+2028 and its kin, which JSON does not escape.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as exc:
+        raise ProblemError(f"{path}: not UTF-8 text ({exc})") from exc
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as exc:
+            raise ProblemError(f"{path}, line {number}: not JSON ({exc})") from exc
+        if not isinstance(row, dict):
+            raise ProblemError(f"{path}, line {number}: a JSON object is wanted, got {type(row).__name__}")
+        places_and_rows.append((f"{path}, line {number}", row))
+    return _as_problems(places_and_rows, path.stem, str(path))
+
+
+def _load_hub(name: str) -> tuple[Problem, ...]:
+    repo, split = HUB_DATASETS.get(name, (name, "test"))
+    try:
+        import datasets
+    except ImportError as exc:
+        raise ProblemError(
+            f"data set {name!r} comes from the Hugging Face Hub, which needs: pip install datasets; "
+            "or give the path of a .jsonl file"
+        ) from exc
+    try:
+        splits = datasets.load_dataset(repo)
+    except Exception as exc:  # the Hub client has no common base for its errors
+        raise ProblemError(f"could not load {repo!r} from the Hugging Face Hub: {exc}") from exc
+    rows = splits[split if split in splits else next(iter(splits))]
+    return _as_problems([(f"{repo}, row {i}", dict(row)) for i, row in enumerate(rows)], name, repo)
+
+
+def _as_problems(rows: list[tuple[str, dict[str, Any]]], name: str, source: str) -> tuple[Problem, ...]:
+    problems = tuple(
+        _as_problem(row, place, f"{name}-{number:04d}") for number, (place, row) in enumerate(rows, start=1)
+    )
+    if not problems:
+        raise ProblemError(f"{source}: holds no problem")
+    places: dict[str, str] = {}
+    for (place, _), problem in zip(rows, problems, strict=True):
+        if problem.problem_id in places:
+            raise ProblemError(
+                f"{place}: problem_id {problem.problem_id!r} was used before, in {places[problem.problem_id]}"
+            )
+        places[problem.problem_id] = place
+    return problems
+
+
+def _as_problem(row: Mapping[str, Any], place: str, default_id: str) -> Problem:
+    values = {
+        field: next((row[key] for key in keys if row.get(key) is not None), "")
+        for field, keys in _FIELDS.items()
+    }
+    for field in ("text", "solution", "subject"):
+        if not isinstance(values[field], str):
+            keys = " or ".join(_FIELDS[field])
+            raise ProblemError(f"{place}: field {keys} must be a string, got {values[field]!r}")
+    if not values["text"].strip():
+        raise ProblemError(f"{place}: no text; give it in the field 'problem' or 'question'")
+    answer = str(values["answer"]).strip() or extract_answer(values["solution"])
+    if not answer:
+        raise ProblemError(
+            f"{place}: no answer; give it in the field 'answer', or as \\boxed{{}} in 'solution'"
+        )
+    known = {key for keys in _FIELDS.values() for key in keys}
+    return Problem(
+        problem_id=str(values["problem_id"]) if values["problem_id"] != "" else default_id,
+        text=values["text"],
+        answer=answer,
+        level=_as_level(values["level"], place),
+        subject=values["subject"],
+        solution=values["solution"],
+        meta={key: value for key, value in row.items() if key not in known},
+    )
+
+
+def _as_level(value: Any, place: str) -> int:
+    if value == "":
+        return 0
+    match = re.fullmatch(r"(?:Level )?\s*(\d)", str(value).strip())
+    if match and int(match[1]) <= 5:
+        return int(match[1])
+    if str(value).strip() == "Level ?":  # so written for a few problems of MATH
+        return 0
+    raise ProblemError(f"{place}: field level must be 1 to 5 or 'Level 1' to 'Level 5', got {value!r}")

@@ -1,0 +1,206 @@
+"""Search methods as generators that ask for what they need next, and the one driver that runs them in lock step.
+
+A method knows one problem and no model: it yields requests and receives answers. The driver advances the methods
+of all problems together and merges their requests, so batching lives here and nowhere else. A new method
+(beam search, DVTS) is one more generator; the driver does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tts_utils import answers, mdp
+from tts_utils.prms import check_scores
+from tts_utils.records import (
+    Completion,
+    Continuation,
+    Problem,
+    SamplingConfig,
+    SearchResult,
+    State,
+    StepScores,
+)
+
+if TYPE_CHECKING:
+    from tts_utils.policies import Policy
+    from tts_utils.prms import PRM
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request for ``n`` continuations of one state; its answer is ``list[Continuation]`` of length n.
+
+    Attributes:
+        state: where to continue.
+        n: how many continuations, at least 1.
+        first: index of the first one; the indices first..first+n-1 fix the draws.
+        stop: strings that end a continuation; None takes those of the run's configuration.
+    """
+
+    state: State
+    n: int
+    first: int = 0
+    stop: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A request for step scores; its answer is ``list[StepScores]``, one per trajectory, in order."""
+
+    trajectories: tuple[State, ...]
+
+
+Request = Sample | Score
+Answer = list[Continuation] | list[StepScores]
+# A method yields one request and receives its answer, or a list of requests and a list of their answers.
+Method = Generator[Request | list[Request], Answer | list[Answer], SearchResult]
+
+
+class BadContinuations(ValueError):
+    """A policy returned another number of continuations than it was asked for."""
+
+
+def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) -> Method:
+    """Best-of-N: N independent completions of one problem, each scored at its end.
+
+    Choosing among them is voting's job, so one pool serves every aggregation, every rule and every smaller N.
+
+    Args:
+        problem: the problem.
+        n: the budget N, at least 1.
+        first: index of the first sample; a pool of 8 and its next 8 are ``(n=8)`` and ``(n=8, first=8)``.
+        scored: False leaves the PRM out (majority voting, pass@k); the result then has no step scores.
+
+    Source: section 2.2 of arXiv:2502.06703.
+    """
+    continuations = yield Sample(mdp.initial_state(problem), n, first)
+    completions = tuple(
+        finish(problem, first + i, continuation) for i, continuation in enumerate(continuations)
+    )
+    step_scores: tuple[StepScores, ...] = ()
+    if scored:
+        step_scores = tuple((yield Score(tuple(mdp.state_of(problem, c.text) for c in completions))))
+    return SearchResult(
+        problem_id=problem.problem_id,
+        completions=completions,
+        step_scores=step_scores,
+        num_policy_tokens=sum(c.num_tokens for c in completions),
+        num_prm_tokens=sum(s.num_tokens for s in step_scores),
+    )
+
+
+def finish(problem: Problem, sample: int, continuation: Continuation) -> Completion:
+    """Read and grade the answer of a whole trajectory.
+
+    One cut by the token limit (finish reason "length") is not a finished trajectory: its answer is "", whatever
+    its text holds. The authors' code reads an answer there too.
+    """
+    cut = continuation.finish_reason == "length"
+    answer = "" if cut else answers.extract_answer(continuation.text)
+    return Completion(
+        problem_id=problem.problem_id,
+        sample=sample,
+        text=continuation.text,
+        num_tokens=continuation.num_tokens,
+        finish_reason=continuation.finish_reason,
+        answer=answer,
+        correct=bool(answer) and answers.grade(answer, problem.answer),
+    )
+
+
+def run(
+    methods: Iterable[Method], policy: Policy | None, prm: PRM | None, config: SamplingConfig
+) -> list[SearchResult]:
+    """Advance all methods together until each has returned, and give their results in the same order.
+
+    In every round the requests of all live methods become one ``prm.score`` call and one ``policy.sample`` call
+    (one for each different (n, stop) among them). What a method receives depends on its own requests only.
+
+    Args:
+        methods: one generator per problem, such as ``best_of_n(problem, 64)``.
+        policy: may be None if no method samples.
+        prm: may be None if no method asks for scores.
+        config: how to sample.
+
+    Raises:
+        BadContinuations: the policy returned too few or too many continuations.
+        BadScores: the PRM returned a wrong number of scores, a NaN, or a score outside [0, 1].
+        ValueError: a method needs a policy or a PRM and none was given.
+    """
+    methods = list(methods)
+    results: list[SearchResult | None] = [None] * len(methods)
+    answers_to: dict[int, Answer | list[Answer] | None] = dict.fromkeys(range(len(methods)))
+    while answers_to:
+        wanted: dict[int, Request | list[Request]] = {}
+        for i, answer in answers_to.items():
+            try:
+                wanted[i] = methods[i].send(answer)
+            except StopIteration as done:
+                results[i] = done.value
+        answers_to = dict(zip(wanted, _answer_all(list(wanted.values()), policy, prm, config), strict=True))
+    return results
+
+
+def score(prm: PRM | None, trajectories: Sequence[State]) -> list[StepScores]:
+    """Ask a PRM for checked step scores, sending each distinct trajectory once.
+
+    A trajectory without steps (an empty completion) is not sent: it has no scores, and cost no tokens.
+    ``num_tokens`` is counted for every duplicate, as a method that does not share work would pay it.
+
+    Raises:
+        BadScores: see :func:`tts_utils.prms.check_scores`.
+        ValueError: there is something to score and no PRM.
+    """
+    distinct = {(t.problem.problem_id, t.steps): t for t in trajectories if t.steps}
+    if distinct and prm is None:
+        raise ValueError(
+            "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
+        )
+    sent = list(distinct.values())
+    received = prm.score(sent) if sent else []
+    check_scores(sent, received)
+    by_key = dict(zip(distinct, received, strict=True))
+    return [by_key.get((t.problem.problem_id, t.steps), StepScores((), 0)) for t in trajectories]
+
+
+def _answer_all(
+    wanted: list[Request | list[Request]], policy: Policy | None, prm: PRM | None, config: SamplingConfig
+) -> list[Answer | list[Answer]]:
+    flat = [request for item in wanted for request in (item if isinstance(item, list) else [item])]
+    samples = _sample_all([r for r in flat if isinstance(r, Sample)], policy, config)
+    scores = _score_all([r for r in flat if isinstance(r, Score)], prm)
+    in_order = [next(samples) if isinstance(r, Sample) else next(scores) for r in flat]
+    given = iter(in_order)
+    return [[next(given) for _ in item] if isinstance(item, list) else next(given) for item in wanted]
+
+
+def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig):
+    if requests and policy is None:
+        raise ValueError("a method asks for samples but no policy was given")
+    groups: dict[tuple, list[int]] = {}
+    for i, request in enumerate(requests):
+        groups.setdefault((request.n, request.stop), []).append(i)
+    continuations: list[list[Continuation]] = [[]] * len(requests)
+    for (n, stop), members in groups.items():
+        group = [requests[i] for i in members]
+        used = config if stop is None else replace(config, stop=stop)
+        lists = policy.sample([r.state for r in group], n, used, [r.first for r in group])
+        if len(lists) != len(group):
+            raise BadContinuations(
+                f"policy {policy.name!r} was asked to continue {len(group)} states and answered for {len(lists)}"
+            )
+        for i, request, got in zip(members, group, lists, strict=True):
+            if len(got) != n:
+                raise BadContinuations(
+                    f"policy {policy.name!r} returned {len(got)} continuations of problem "
+                    f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps; {n} were asked for"
+                )
+            continuations[i] = list(got)
+    return iter(continuations)
+
+
+def _score_all(requests: list[Score], prm: PRM | None):
+    flat = iter(score(prm, [t for r in requests for t in r.trajectories]))
+    return iter([[next(flat) for _ in r.trajectories] for r in requests])

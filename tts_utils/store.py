@@ -1,0 +1,402 @@
+"""Read stored tables: samples, step scores, step labels; a missing row is an error that names its command.
+
+Filling lives in :mod:`tts_utils.fill`, files in :mod:`tts_utils.table_files`; both are offered here too, so that a
+lesson imports ``store`` alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tts_utils import answers, manifest, table_files, voting
+from tts_utils.fill import Filled, fill_samples, fill_step_labels, fill_step_scores
+from tts_utils.manifest import StoreError, record_files
+from tts_utils.problems import data_dir, dataset_name, load_problems
+from tts_utils.records import Problem, SamplingConfig
+from tts_utils.tables import DamagedTable, ForeignTable, Table
+
+if TYPE_CHECKING:
+    from tts_utils.policies import Policy
+    from tts_utils.prms import PRM
+
+__all__ = [
+    "DamagedTable",
+    "Filled",
+    "ForeignTable",
+    "Pool",
+    "PoolTooSmall",
+    "StoreError",
+    "StoreMiss",
+    "Table",
+    "fill_samples",
+    "fill_step_labels",
+    "fill_step_scores",
+    "find_table",
+    "pivot",
+    "read_pool",
+    "read_samples",
+    "read_step_labels",
+    "read_step_scores",
+    "record_files",
+    "verify",
+]
+
+
+class StoreMiss(StoreError):
+    """Rows are missing and no live model was given; the message names the command that fills them."""
+
+
+class PoolTooSmall(StoreError):
+    """More samples were asked for than a pool holds; the message names the command that grows it."""
+
+
+def find_table(
+    kind: str,
+    dataset: str,
+    policy: str,
+    *,
+    prm: str = "",
+    config: SamplingConfig | None = None,
+    greedy: bool = False,
+    data: Path | None = None,
+) -> Table:
+    """Find which table is meant.
+
+    Args:
+        kind: "samples", "step_scores", "step_labels".
+        dataset, policy, prm: names.
+        config: exactly this one, stored or not. None takes, among the stored tables at a temperature above 0, that
+            of ``SamplingConfig()``, else the only one.
+        greedy: temperature 0 instead.
+        data: the data directory; None means ``data_dir()``.
+
+    Raises:
+        StoreMiss: no configuration was given and nothing is stored.
+        StoreError: no configuration was given and several tables would do.
+    """
+    data = data_dir() if data is None else data
+    dataset = dataset_name(dataset)
+    default = Table(kind, dataset, policy, _sampling(config, greedy), prm=prm)
+    if config is not None:
+        return default
+    found = [
+        table
+        for table in table_files.stored(data, kind, dataset, policy, prm)
+        if (table.policy, table.prm) == (policy, prm) and (table.sampling.temperature == 0) == greedy
+    ]
+    if default in found or not found:
+        if not found:
+            raise StoreMiss(
+                f"no {_words(default)} are stored in {data}{_stored_policies(data, dataset)}; "
+                f"fill them with: {command(default, 1 if greedy else 64)}"
+            )
+        return default
+    if len(found) > 1:
+        names = "; ".join(str(table.sampling) for table in found)
+        raise StoreError(f"several tables of {_words(default)} are stored; say which with config=: {names}")
+    return found[0]
+
+
+def read_samples(
+    dataset: str,
+    policy: str,
+    *,
+    config: SamplingConfig | None = None,
+    greedy: bool = False,
+    n: int | None = None,
+    problems: Sequence[Problem] | None = None,
+    live: Policy | None = None,
+    data: Path | None = None,
+) -> pd.DataFrame:
+    """Read the first n stored samples of every problem.
+
+    Args:
+        dataset, policy: names.
+        config, greedy: which table, as for :func:`find_table`.
+        n: samples per problem; None takes the whole pool.
+        problems: those that must be there; None means all of the data set where its problem file is stored beside
+            the tables, else those in the table.
+        live: a live policy that fills what is missing (give ``n`` then).
+        data: the data directory; None means ``data_dir()``.
+
+    Returns:
+        One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id, sample,
+        text, num_tokens, finish_reason, answer ("" where none was found or the text was cut) and correct.
+
+    Raises:
+        StoreMiss: rows are missing and ``live`` is None.
+        PoolTooSmall: ``n`` is larger than the stored pool.
+        DamagedTable, ForeignTable: naming the file.
+    """
+    data = data_dir() if data is None else data
+    if live is not None:
+        if live.name != policy or (n is None and not greedy):
+            raise StoreError(f"a live policy must be {policy!r}, not {live.name!r}, and needs n")
+        config = _sampling(config, greedy)
+        fill_samples(dataset, live, n or 1, config, problems=problems, data=data)
+    table = find_table("samples", dataset, policy, config=config, greedy=greedy, data=data)
+    return _first_n(table, n, _expected(dataset, problems, data), data)
+
+
+def read_step_scores(
+    dataset: str,
+    policy: str,
+    prm: str,
+    *,
+    config: SamplingConfig | None = None,
+    greedy: bool = False,
+    n: int | None = None,
+    problems: Sequence[Problem] | None = None,
+    live: PRM | None = None,
+    data: Path | None = None,
+) -> pd.DataFrame:
+    """Read the stored step scores of the first n samples of every problem.
+
+    Args and errors as :func:`read_samples`, with ``live`` a PRM that scores what is missing.
+
+    Returns:
+        One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset, problem_id,
+        sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens.
+    """
+    data = data_dir() if data is None else data
+    if live is not None:
+        if live.name != prm:
+            raise StoreError(f"a live PRM must be {prm!r}, not {live.name!r}")
+        samples = find_table("samples", dataset, policy, config=config, greedy=greedy, data=data)
+        fill_step_scores(samples, live, data=data)
+        config = samples.sampling
+    table = find_table("step_scores", dataset, policy, prm=prm, config=config, greedy=greedy, data=data)
+    return _first_n(table, n, _expected(dataset, problems, data), data)
+
+
+def read_step_labels(
+    dataset: str,
+    policy: str,
+    *,
+    config: SamplingConfig | None = None,
+    greedy: bool = False,
+    n: int | None = None,
+    problems: Sequence[Problem] | None = None,
+    data: Path | None = None,
+) -> pd.DataFrame:
+    """Read which steps of the first n samples are right, as the step checker found; arguments as above.
+
+    Returns:
+        One row per sample with the columns policy, dataset, problem_id, sample and labels (a list of bool).
+    """
+    data = data_dir() if data is None else data
+    table = find_table("step_labels", dataset, policy, config=config, greedy=greedy, data=data)
+    return _first_n(table, n, _expected(dataset, problems, data), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of samples as arrays; P problems in order of their identifiers, S samples of each.
+
+    Attributes:
+        problem_ids: the P identifiers.
+        answers: (P, S) final answers; "" where there is none.
+        answer_ids: (P, S) numbers of the answers of a problem, equivalent ones alike; -1 where there is none.
+        correct: (P, S) whether the answer is right.
+        num_tokens: (P, S) tokens generated.
+        scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which has no answer to win with.
+        num_prm_tokens: (P, S) tokens the PRM read, or None.
+    """
+
+    problem_ids: tuple[str, ...]
+    answers: NDArray[np.object_]
+    answer_ids: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    num_tokens: NDArray[np.int64]
+    scores: NDArray[np.float64] | None = None
+    num_prm_tokens: NDArray[np.int64] | None = None
+
+
+def pivot(samples: pd.DataFrame, step_scores: pd.DataFrame | None = None, how: str = "last") -> Pool:
+    """Turn the rows of one pool into (P, S) arrays.
+
+    Args:
+        samples: as :func:`read_samples` returns it, or some problems of it.
+        step_scores: as :func:`read_step_scores` returns it, for the same samples at least.
+        how: how to aggregate step scores: "min", "last" or "avg".
+
+    Raises:
+        StoreError: problems differ in their number of samples, or a sample has no step scores.
+    """
+    samples = samples.sort_values(["problem_id", "sample"], kind="stable")
+    problem_ids = tuple(samples["problem_id"].unique())
+    size = len(samples) // max(len(problem_ids), 1)
+    if not (
+        samples["sample"].to_numpy() == np.tile(np.arange(size), len(problem_ids))[: len(samples)]
+    ).all() or (size * len(problem_ids) != len(samples)):
+        raise StoreError("a pool needs samples 0..S-1 of every problem; read it with read_samples")
+    shape = (len(problem_ids), size)
+    texts = samples["answer"].to_numpy(dtype=object).reshape(shape)
+    scores = num_prm_tokens = None
+    if step_scores is not None:
+        by_key = step_scores.set_index(["problem_id", "sample"])
+        wanted = pd.MultiIndex.from_frame(samples[["problem_id", "sample"]])
+        if len(absent := wanted.difference(by_key.index)):
+            raise StoreError(f"{len(absent)} samples have no step scores, the first: {absent[0]}")
+        by_key = by_key.loc[wanted]
+        scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=0.0).reshape(shape)
+        num_prm_tokens = by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(shape)
+    return Pool(
+        problem_ids=problem_ids,
+        answers=texts,
+        answer_ids=np.array([answers.group_answers(row) for row in texts], dtype=np.int64).reshape(shape),
+        correct=samples["correct"].to_numpy(dtype=bool).reshape(shape),
+        num_tokens=samples["num_tokens"].to_numpy(dtype=np.int64).reshape(shape),
+        scores=scores,
+        num_prm_tokens=num_prm_tokens,
+    )
+
+
+def read_pool(
+    dataset: str,
+    policy: str,
+    prm: str = "",
+    how: str = "last",
+    *,
+    config: SamplingConfig | None = None,
+    greedy: bool = False,
+    n: int | None = None,
+    problems: Sequence[Problem] | None = None,
+    data: Path | None = None,
+) -> Pool:
+    """Read samples, and a PRM's scores of them where one is named, as arrays; see the functions above."""
+    which = {"config": config, "greedy": greedy, "problems": problems, "data": data}
+    samples = read_samples(dataset, policy, n=n, **which)
+    n = int(samples["sample"].max()) + 1
+    return pivot(samples, read_step_scores(dataset, policy, prm, n=n, **which) if prm else None, how)
+
+
+def verify(data: Path | None = None) -> list[str]:
+    """Check every stored file against the manifest; one message per bad file, [] if all is well.
+
+    Checked are the sha256 of every listed file, and of every table its schema, its configuration, its hash, its name
+    and its number of rows. A table that the manifest does not list is bad; parts of a table being filled are not.
+    """
+    data = data_dir() if data is None else data
+    listed = manifest.load(data)
+    if not listed:
+        return [f"{data / manifest.NAME} is missing or lists no file"]
+    bad = []
+    for name, entry in listed.items():
+        path = data / name
+        if not path.is_file():
+            bad.append(f"{path} is missing")
+        elif (found := manifest.sha256_of(path)) == entry.get("next_sha256"):
+            bad.append(f"{path}: filling it was interrupted at its last step; run the command again")
+        elif found != entry["sha256"]:
+            bad.append(f"{path} is not the file the manifest lists (its sha256 differs)")
+        elif "config" in entry:
+            bad += _check_table(path, name, entry)
+    for kind in table_files.SCHEMAS:
+        for path in sorted((data / kind).rglob("*.parquet")):
+            if path.relative_to(data).as_posix() not in listed and path.parent.suffix != ".parts":
+                bad.append(f"{path} is not listed in {data / manifest.NAME}")
+    return bad
+
+
+def command(table: Table, n: int) -> str:
+    """The command that fills a table."""
+    words = ["tts", "score", "--prm", table.prm] if table.kind == "step_scores" else ["tts", "sample"]
+    words += ["--policy", table.policy, "--dataset", table.dataset]
+    if table.kind == "step_labels":
+        return "python -m lab --help  # the lab's step checker writes these"
+    default, sampling = SamplingConfig(), table.sampling
+    if table.kind == "samples" and sampling.temperature > 0:
+        words += ["--n", str(n)]
+    if sampling.temperature == 0:
+        words.append("--greedy")
+    elif sampling.temperature != default.temperature:
+        words += ["--temperature", f"{sampling.temperature:g}"]
+    for option in ("seed", "max_tokens", "top_p"):
+        value = getattr(sampling, option)
+        if value != getattr(default, option):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def _first_n(table: Table, n: int | None, expected: Sequence[str] | None, data: Path) -> pd.DataFrame:
+    if n is not None and n < 1:
+        raise StoreError(f"n must be at least 1, got {n}")
+    rows = table_files.to_frame(table_files.load(table, data))
+    size = int(rows["sample"].max()) + 1 if len(rows) else 0
+    if not size:
+        raise StoreMiss(f"no {_words(table)} are stored in {data}; fill them with: {command(table, n or 64)}")
+    if n is not None and n > size:
+        raise PoolTooSmall(
+            f"n = {n} is more than the {size} samples a problem that are stored of {_words(table)}; "
+            f"take n <= {size}, or grow the pool with: {_growing(table, n)}"
+        )
+    rows = rows[rows["sample"] < (n or size)]
+    counts = rows["problem_id"].value_counts()
+    if expected is not None:
+        rows = rows[rows["problem_id"].isin(set(expected))].reset_index(drop=True)
+        counts = counts.reindex(expected, fill_value=0)
+    short = counts[counts < (n or size)]
+    if len(short):
+        first = min(short.index)
+        raise StoreMiss(
+            f"{int((n or size) * len(short) - short.sum())} of the first {n or size} samples are missing for "
+            f"{len(short)} of {len(counts)} problems in the {_words(table)} (problem {first!r} has "
+            f"{short[first]}); fill them with: {command(table, n or size)}"
+        )
+    return rows.reset_index(drop=True)
+
+
+def _growing(table: Table, n: int) -> str:
+    samples = Table("samples", table.dataset, table.policy, table.sampling)
+    return command(samples, n) + (f" && {command(table, n)}" if table.kind != "samples" else "")
+
+
+def _expected(dataset: str, problems: Sequence[Problem] | None, data: Path) -> list[str] | None:
+    if problems is None:
+        local = dataset.endswith(".jsonl") or (data / "problems" / f"{dataset}.jsonl").is_file()
+        problems = load_problems(dataset, data=data) if local else None
+    return None if problems is None else [problem.problem_id for problem in problems]
+
+
+def _sampling(config: SamplingConfig | None, greedy: bool) -> SamplingConfig:
+    if config is None:
+        return SamplingConfig(temperature=0.0) if greedy else SamplingConfig()
+    if greedy and config.temperature != 0:
+        raise StoreError(f"greedy means temperature 0, but the configuration says {config.temperature}")
+    return config
+
+
+def _words(table: Table) -> str:
+    names = {"samples": "samples", "step_scores": f"step scores by {table.prm!r} of samples"}
+    names["step_labels"] = "step labels of samples"
+    how = "greedily" if table.sampling.temperature == 0 else f"at temperature {table.sampling.temperature:g}"
+    return f"{names.get(table.kind, table.kind)} of policy {table.policy!r} on {table.dataset!r} ({how})"
+
+
+def _stored_policies(data: Path, dataset: str) -> str:
+    policies = sorted({table.policy for table in table_files.stored(data, "samples", dataset)})
+    return f" (of policies there are: {', '.join(policies)})" if policies else ""
+
+
+def _check_table(path: Path, name: str, entry: dict) -> list[str]:
+    try:
+        file = table_files.check_file(path)
+    except StoreError as exc:
+        return [str(exc)]
+    table = table_files.table_of_file(file)
+    if table.relative != name or table.config != entry["config"]:
+        return [f"{path} holds another table than the manifest says; it belongs at {table.relative}"]
+    if table.config_sha256 != entry.get("config_sha256"):
+        return [f"{path}: the manifest gives another hash of its configuration"]
+    if file.metadata.num_rows != entry.get("rows"):
+        return [f"{path} holds {file.metadata.num_rows} rows, {entry.get('rows')} by the manifest"]
+    return []
