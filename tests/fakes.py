@@ -36,7 +36,7 @@ def draw(*parts: object) -> int:
 
 @dataclass
 class FakePolicy:
-    """Names its problem and sample in two steps; three in five answers are right, the others are off by 1 or 2."""
+    """Names its problem and sample in two steps; three in five answers are right, the others 1 or 2 too high."""
 
     name: str = "fake-policy"
     num_params: int = 1000
@@ -135,7 +135,7 @@ class Slow(FakePolicy):
 
 @dataclass
 class FakePRM:
-    """Scores every step by a draw from the text so far; notes the texts of each call; may fail from a call on."""
+    """Scores every step by a draw from the text so far; notes each call's texts; may fail from a call on."""
 
     name: str = "fake-prm"
     num_params: int = 500

@@ -90,7 +90,7 @@ def sample(
     batch_size: BatchSize = 256,
     limit: Limit = None,
 ) -> None:
-    """Fill the table of samples of a policy on a problem set; killed at any moment, it goes on where it was."""
+    """Fill the table of samples of a policy on a problem set; stopped at any moment, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
     if config.temperature == 0 and (n or 1) > 1:
         raise store.StoreError(f"greedy decoding gives the same sample every time; leave out --n {n}")
@@ -194,16 +194,16 @@ def doctor() -> None:
     typer.echo(f"tables      {len(tables)}, of {len(listed)} files in the manifest (check them: tts verify)")
     for name, entry in tables.items():
         typer.echo(f"            {entry.get('rows', '?'):>8} rows  {name}")
-    can_run = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
-    typer.echo("you can     read every stored table, run the notebooks, tts report")
-    if can_run:
-        typer.echo(
-            "you can     tts sample and tts score the lab's models" + (", and the paper's own" if gpu else "")
-        )
-    else:
+    if tables:
+        typer.echo("you can     read the stored tables: tts report, and the notebooks")
+    if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         typer.echo(
             "not here    tts sample, tts score: they need torch and transformers (requirements-lab.txt)"
         )
+    elif found:  # the models, listed last
+        typer.echo("you can     fill tables with the models above: tts sample, tts score")
+    if gpu:
+        typer.echo("you can     do the same with the paper's own models, as far as they fit on the GPU")
 
 
 def _config(temperature: float, seed: int, greedy: bool, max_tokens: int, top_p: float) -> SamplingConfig:

@@ -1,8 +1,8 @@
 """Fill tables with a live policy or PRM: batch by batch, resumable, several processes at once.
 
-Work is cut into blocks that depend on the command only. A process claims a block, computes the rows that nobody has
-stored, and appends them as one part; what it leaves behind when killed is whole parts, and claims that the system
-frees. The last step compacts the table. Rows never depend on blocks, so neither does the table.
+Work is cut into blocks that depend on the command only. A process claims a block, computes the rows that
+nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts, and claims that
+the system frees. The last step compacts the table. Rows never depend on blocks, so neither does the table.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fill_samples(
     data: Path | None = None,
     progress: Progress | None = None,
 ) -> Filled:
-    """Store samples 0..n-1 of every problem, computing those that are missing; each is graded as it is stored.
+    """Store samples 0..n-1 of every problem, computing the missing ones; each is graded as it is stored.
 
     Args:
         dataset: as for :func:`tts_utils.problems.load_problems`.
@@ -144,8 +144,8 @@ def fill_step_scores(
         problems, limit, batch_size, data, progress: as for :func:`fill_samples`.
 
     Raises:
-        BadScores: the PRM returned a wrong number of scores, a NaN, or a score outside [0, 1]; nothing of that
-            batch is stored.
+        BadScores: the PRM returned a wrong number of scores, a NaN, or a score outside [0, 1]; nothing of
+            that batch is stored.
         StoreError: as for :func:`fill_samples`.
     """
 
@@ -185,8 +185,8 @@ def fill_step_labels(
         for state, verdicts in zip(states, labels, strict=True):
             if len(verdicts) != len(state.steps):
                 raise StoreError(
-                    f"the checker gave {len(verdicts)} verdicts on the {len(state.steps)} steps of a sample of "
-                    f"problem {state.problem.problem_id!r}"
+                    f"the checker gave {len(verdicts)} verdicts on the {len(state.steps)} steps of a sample "
+                    f"of problem {state.problem.problem_id!r}"
                 )
         return [{"labels": verdicts} for verdicts in labels]
 
@@ -269,15 +269,15 @@ def _payload_of_another(
             per_step = payload.get("scores", payload.get("labels"))
             if len(per_step) != len(state.steps):
                 raise ForeignTable(
-                    f"problem {key[0]!r}, sample {sample}: {len(per_step)} step scores or labels are stored for a "
-                    f"text of {len(state.steps)} steps; the samples were replaced: remove the old table"
+                    f"problem {key[0]!r}, sample {sample}: {len(per_step)} step scores or labels are stored "
+                    f"for a text of {len(state.steps)} steps; the samples were replaced: remove the old table"
                 )
             return payload
     return None
 
 
 def _claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
-    """Yield every name once while this process holds its claim; those claimed by others come last, when free."""
+    """Yield every name once while this process holds its claim; others' claims come last, when they are free."""
     later: list[str] = []
     for wait in (False, True):
         for name in later if wait else names:

@@ -1,7 +1,7 @@
-"""Search methods as generators that ask for what they need next, and the one driver that runs them in lock step.
+"""Search methods as generators that ask for what they need next, and the driver that runs them in lock step.
 
-A method knows one problem and no model: it yields requests and receives answers. The driver advances the methods
-of all problems together and merges their requests, so batching lives here and nowhere else. A new method
+A method knows one problem and no model: it yields requests and receives answers. The driver advances the
+methods of all problems together and merges their requests, so batching lives here and nowhere else. A new method
 (beam search, DVTS) is one more generator; the driver does not change.
 """
 
@@ -94,8 +94,8 @@ def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) 
 def finish(problem: Problem, sample: int, continuation: Continuation) -> Completion:
     """Read and grade the answer of a whole trajectory.
 
-    One cut by the token limit (finish reason "length") is not a finished trajectory: its answer is "", whatever
-    its text holds. The authors' code reads an answer there too.
+    One cut by the token limit (finish reason "length") is not a finished trajectory: its answer is "",
+    whatever its text holds. The authors' code reads an answer there too.
     """
     cut = continuation.finish_reason == "length"
     answer = "" if cut else answers.extract_answer(continuation.text)
@@ -115,8 +115,8 @@ def run(
 ) -> list[SearchResult]:
     """Advance all methods together until each has returned, and give their results in the same order.
 
-    In every round the requests of all live methods become one ``prm.score`` call and one ``policy.sample`` call
-    (one for each different (n, stop) among them). What a method receives depends on its own requests only.
+    In every round the requests of all live methods become one ``prm.score`` call and one ``policy.sample``
+    call (one for each different (n, stop) among them). What a method receives depends on its own requests only.
 
     Args:
         methods: one generator per problem, such as ``best_of_n(problem, 64)``.
@@ -189,13 +189,13 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
         lists = policy.sample([r.state for r in group], n, used, [r.first for r in group])
         if len(lists) != len(group):
             raise BadContinuations(
-                f"policy {policy.name!r} was asked to continue {len(group)} states and answered for {len(lists)}"
+                f"policy {policy.name!r} was asked to continue {len(group)} states, and did {len(lists)}"
             )
         for i, request, got in zip(members, group, lists, strict=True):
             if len(got) != n:
                 raise BadContinuations(
                     f"policy {policy.name!r} returned {len(got)} continuations of problem "
-                    f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps; {n} were asked for"
+                    f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps; wanted are {n}"
                 )
             continuations[i] = list(got)
     return iter(continuations)

@@ -1,7 +1,7 @@
 """Read stored tables: samples, step scores, step labels; a missing row is an error that names its command.
 
-Filling lives in :mod:`tts_utils.fill`, files in :mod:`tts_utils.table_files`; both are offered here too, so that a
-lesson imports ``store`` alone.
+Filling lives in :mod:`tts_utils.fill`, files in :mod:`tts_utils.table_files`; what a lesson needs of them is
+offered here too.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def find_table(
     Args:
         kind: "samples", "step_scores", "step_labels".
         dataset, policy, prm: names.
-        config: exactly this one, stored or not. None takes, among the stored tables at a temperature above 0, that
-            of ``SamplingConfig()``, else the only one.
+        config: exactly this one, stored or not. None takes, among the stored tables at a temperature above 0,
+            that of ``SamplingConfig()``, else the only one.
         greedy: temperature 0 instead.
         data: the data directory; None means ``data_dir()``.
 
@@ -122,14 +122,14 @@ def read_samples(
         dataset, policy: names.
         config, greedy: which table, as for :func:`find_table`.
         n: samples per problem; None takes the whole pool.
-        problems: those that must be there; None means all of the data set where its problem file is stored beside
-            the tables, else those in the table.
+        problems: those that must be there; None means all of the data set where its problem file is stored
+            beside the tables, else those in the table.
         live: a live policy that fills what is missing (give ``n`` then).
         data: the data directory; None means ``data_dir()``.
 
     Returns:
-        One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id, sample,
-        text, num_tokens, finish_reason, answer ("" where none was found or the text was cut) and correct.
+        One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id,
+        sample, text, num_tokens, finish_reason, answer ("" where none was found or the text was cut) and correct.
 
     Raises:
         StoreMiss: rows are missing and ``live`` is None.
@@ -163,8 +163,8 @@ def read_step_scores(
     Args and errors as :func:`read_samples`, with ``live`` a PRM that scores what is missing.
 
     Returns:
-        One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset, problem_id,
-        sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens.
+        One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset,
+        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens.
     """
     data = data_dir() if data is None else data
     if live is not None:
@@ -207,7 +207,7 @@ class Pool:
         answer_ids: (P, S) numbers of the answers of a problem, equivalent ones alike; -1 where there is none.
         correct: (P, S) whether the answer is right.
         num_tokens: (P, S) tokens generated.
-        scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which has no answer to win with.
+        scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which cannot win.
         num_prm_tokens: (P, S) tokens the PRM read, or None.
     """
 
@@ -282,8 +282,8 @@ def read_pool(
 def verify(data: Path | None = None) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
-    Checked are the sha256 of every listed file, and of every table its schema, its configuration, its hash, its name
-    and its number of rows. A table that the manifest does not list is bad; parts of a table being filled are not.
+    Checked are the sha256 of every listed file, and of every table its schema, its configuration, its hash, its
+    name and its number of rows. A table that the manifest does not list is bad; parts being filled are not.
     """
     data = data_dir() if data is None else data
     listed = manifest.load(data)

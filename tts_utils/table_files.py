@@ -1,8 +1,8 @@
 """The files of a table: check, load, append, compact, list; it does not know where rows come from.
 
-A table is one parquet file. Rows arrive in batches as part files in ``<table>.parts/`` beside it; :func:`compact`
-sorts table and parts into one file. Equal rows give equal bytes, whatever the batches, because the file holds nothing
-but rows, configuration and sources.
+A table is one parquet file. Rows arrive in batches as part files in ``<table>.parts/`` beside it;
+:func:`compact` sorts table and parts into one file. Equal rows give equal bytes, whatever the batches, because the
+file holds nothing but rows, configuration and sources.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,7 +58,8 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
         raise
     except (pa.ArrowException, OSError) as exc:
         raise DamagedTable(
-            f"{path} is damaged or is no parquet file ({exc}); restore it (git checkout), or remove it and fill it again"
+            f"{path} is damaged or is no parquet file ({exc}); restore it (git checkout), or remove it and "
+            "fill it again"
         ) from exc
     metadata = file.schema_arrow.metadata or {}
     try:
@@ -72,19 +74,19 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
         raise ForeignTable(f"{path}: its configuration and its hash disagree; remove it and fill it again")
     if table is not None and found != table:
         raise ForeignTable(
-            f"{path} holds another table than its name says: {to_json(found.config)} where {to_json(table.config)} "
-            f"is expected; it belongs at {found.relative}"
+            f"{path} holds another table than its name says: {to_json(found.config)} where "
+            f"{to_json(table.config)} is expected; it belongs at {found.relative}"
         )
     if not file.schema_arrow.remove_metadata().equals(SCHEMAS[found.kind]):
         raise ForeignTable(
-            f"{path}: columns {file.schema_arrow.names} with their types are not those of a {found.kind} table "
-            f"of schema version {SCHEMA_VERSION}"
+            f"{path}: columns {file.schema_arrow.names} with their types are not those of a {found.kind} "
+            f"table of schema version {SCHEMA_VERSION}"
         )
     return file
 
 
 def sources(table: Table, data: Path) -> dict[str, str]:
-    """The hashes of problems and models that a table was filled from, as far as they were known; {} if empty."""
+    """The hashes of problems and models that a table was filled from, as far as they were known."""
     return {
         key: value for path in _files(table, data) for key, value in _sources_of(check_file(path)).items()
     }
@@ -127,7 +129,7 @@ def unseen(
     sources: Mapping[str, str] | None = None,
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
-    """The rows of those files of a table that are not in ``seen`` yet, which is updated; else as :func:`load`."""
+    """The rows of those files that are not in ``seen`` yet, which is updated; else as :func:`load`."""
     if not seen:
         _check_hash(table, data)
     with manifest.locked(data):
@@ -177,7 +179,7 @@ def append(
         StoreError: a row lacks a column or holds a value of another type.
     """
     content = _encode(table, _from_rows(table, rows), sources or {}, {"tts.seconds": f"{seconds:.3f}"})
-    part = table.parts(data) / f"{uuid.uuid4().hex}.parquet"
+    part = table.parts(data) / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     with manifest.locked(data):
         manifest.replace_file(part, content)
     return part
@@ -266,7 +268,8 @@ def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "")
         begun = path.parent.suffix == ".parts"
         if table.path(data) != (path.parent.with_suffix(".parquet") if begun else path):
             raise ForeignTable(
-                f"{path} holds another table than its name says: {to_json(table.config)}; it belongs at {table.relative}"
+                f"{path} holds another table than its name says: {to_json(table.config)}; "
+                f"it belongs at {table.relative}"
             )
         found[table.relative] = table
     return [found[name] for name in sorted(found)]
@@ -359,5 +362,5 @@ def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
     same = np.logical_and.reduce(
         [pc.equal(rows[key][1:], rows[key][:-1]).to_numpy(zero_copy_only=False) for key in keys]
     )
-    # The sort is stable: of equal keys the finished table's row comes first, then the part named first.
+    # The sort is stable: of equal keys the finished table's row comes first, then the oldest part's.
     return rows.filter(pa.array(np.concatenate([[True], ~same]))).combine_chunks()

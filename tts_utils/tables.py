@@ -1,4 +1,4 @@
-"""What a stored table is: its identity, its place, its columns, and how text is written; it touches no file."""
+"""What a stored table is: its identity, its place, its columns, how text is written; it touches no file."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Table:
         kind: "samples", "step_scores", "step_labels" or "searches".
         dataset: the short name of the problem set.
         policy: the policy's name.
-        sampling: how the policy was sampled; at temperature 0, where they do nothing, seed and top_p are set to
-            0 and 1.
+        sampling: how the policy was sampled; at temperature 0, where they do nothing, seed and top_p are set
+            to 0 and 1.
         prm: the PRM's name, or "".
         method: a search method with its settings, such as "beam-n16-m4", or "".
     """
@@ -141,8 +141,6 @@ def table_of(config: Mapping[str, Any]) -> Table:
     return Table(**{**config, "sampling": sampling})
 
 
-# --- text ------------------------------------------------------------------------------------------------------
-
 # Parquet holds UTF-8, which has no lone surrogates; a model's text may. They are written as this private-use
 # character and four hexadecimal digits, the character itself as two of it; all other text stands as it is.
 _ESCAPE = "\U0010fffd"
@@ -173,6 +171,7 @@ def unescape(text: str) -> str:
 
 
 def slug(name: str) -> str:
+    """A name as a folder name: "org/model" becomes "org--model"; the full name stands in the table itself."""
     slug = re.sub(r"[^\w.+=-]+", "--", name, flags=re.ASCII)
     if not slug.strip(".-"):
         raise StoreError(f"{name!r} cannot name a table: it has no letter or digit")
@@ -180,4 +179,5 @@ def slug(name: str) -> str:
 
 
 def to_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
