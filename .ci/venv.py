@@ -71,8 +71,8 @@ def install_cpu_torch(python: Path, pin: str) -> None:
         sys.exit(
             f"pip as it is set up here:\n{first.stdout[-1500:]}\n"
             f"pip with {CPU_WHEELS}:\n{second.stdout[-1500:]}\n"
-            f"Could not install {pin} for Python {platform.python_version()} on {platform.machine()}: "
-            f"neither the places pip is set up to look in nor PyTorch's index of CPU wheels has it or can be reached.\n"
+            f"No {pin} for Python {platform.python_version()} on {platform.machine()}: "
+            f"neither where pip is set up to look nor PyTorch's index of CPU wheels has it in reach.\n"
             f"Ways out: check the network; or put the wheel in a folder and set PIP_FIND_LINKS to it; or try "
             f"another Python (make test PYTHON=python3.12). `make book` needs no torch."
         )

@@ -1,7 +1,7 @@
 """Copy the repository's public address from pyproject.toml to where readers meet it, or check the copies.
 
-It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml and in badges and install
-lines of README and pages. Change it in pyproject.toml, then run ``make links``. Standard library only.
+It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml, and in badges and
+install lines of README and pages. Change it in pyproject.toml, then run ``make links``. Standard library only.
 """
 
 import argparse
@@ -105,9 +105,7 @@ def main() -> None:
     for path, text in found.items():
         if options.write:
             path.write_text(text, encoding="utf-8")
-        print(
-            f"{path.relative_to(ROOT)}: {'written' if options.write else 'address, badge or setup cell is old'}"
-        )
+        print(f"{path.relative_to(ROOT)}: {'written' if options.write else 'address, badge or setup is old'}")
     if options.check and found:
         sys.exit("Run: make links")
 

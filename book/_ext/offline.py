@@ -1,8 +1,8 @@
 """Sphinx extension: charts and formulas that work without a network.
 
 Vega comes out of vl-convert-python and MathJax out of sphinx-mathjax-offline, both into ``_static``. Altair's
-ordinary output fetches a library only when ``VEGA_DEBUG`` does not hold the version it wants; the script written
-here holds them all, so notebooks need no renderer of their own and stay right for Jupyter and Colab.
+ordinary output fetches a library only when ``VEGA_DEBUG`` lacks the version it wants; the script written here
+holds them all, so notebooks need no renderer of their own and stay right for Jupyter and Colab.
 """
 
 import json
@@ -89,7 +89,7 @@ def choose_scripts(
 
 
 class LocalBadge(SphinxTransform):
-    """Turn the Colab badge's picture, which lies on another server, into text that the style sheet dresses up."""
+    """Turn the Colab badge's picture, which lies on another server, into text dressed by the style sheet."""
 
     default_priority = 200
 
