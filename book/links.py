@@ -1,7 +1,7 @@
 """Copy the repository's public address from pyproject.toml to where readers meet it, or check the copies.
 
 It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml, and in badges and
-install lines of README and pages. Change it in pyproject.toml, then run ``make links``. Standard library only.
+install lines of README and pages. Change it in pyproject.toml, then run ``make links``. Needs no package.
 """
 
 import argparse
