@@ -36,7 +36,7 @@ def draw(*parts: object) -> int:
 
 @dataclass
 class FakePolicy:
-    """Names its problem and sample in two steps; three in five answers are right, the others 1 or 2 too high."""
+    """Names its problem and sample in two steps; three answers in five are right, the rest 1 or 2 off."""
 
     name: str = "fake-policy"
     num_params: int = 1000

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import manifest, policies, prms, problems, search, store, table_files
+from tts_utils import manifest, policies, prms, problems, report, search, store, table_files
 from tts_utils.records import SamplingConfig
 
 app = typer.Typer(
@@ -90,7 +90,7 @@ def sample(
     batch_size: BatchSize = 256,
     limit: Limit = None,
 ) -> None:
-    """Fill the table of samples of a policy on a problem set; stopped at any moment, it goes on from there."""
+    """Fill the table of samples of a policy on a problem set; stopped at any time, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
     if config.temperature == 0 and (n or 1) > 1:
         raise store.StoreError(f"greedy decoding gives the same sample every time; leave out --n {n}")
@@ -141,6 +141,28 @@ def score(
             samples, prms.load_prm(prm), problems=loaded, limit=limit, batch_size=batch_size, progress=bar
         )
     _say(filled)
+
+
+@app.command("report")
+@_says_what_is_wrong
+def print_report(
+    dataset: Dataset,
+    n: Annotated[int | None, typer.Option(min=1, help="Only the first N samples of each problem.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Only this policy.")] = None,
+    limit: Limit = None,
+) -> None:
+    """Print accuracies in percent from the stored tables, each with its 95 % interval over n problems."""
+    only = None if limit is None else problems.load_problems(dataset)[:limit]
+    frame = report.report(dataset, n=n, policy=policy, problems=only)
+    for name, rows in frame.groupby("policy", sort=False):
+        typer.echo(f"\n{name} on {dataset}: n = {rows['n'].max()} problems")
+        for row in rows.itertuples():
+            estimate, low, high = (100 * value for value in (row.estimate, row.low, row.high))
+            sign = "+" if row.measure.endswith("- majority") else ""
+            typer.echo(
+                f"  {row.measure:<54} N = {row.N:<4} {estimate:{sign}6.1f}  "
+                f"[{low:{sign}.1f}, {high:{sign}.1f}]  n = {row.n}"
+            )
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """Fill tables with a live policy or PRM: batch by batch, resumable, several processes at once.
 
 Work is cut into blocks that depend on the command only. A process claims a block, computes the rows that
-nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts, and claims that
-the system frees. The last step compacts the table. Rows never depend on blocks, so neither does the table.
+nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts, and
+claims that the system frees. The last step compacts the table. Rows never depend on blocks, so neither does it.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def _payload_of_another(
 
 
 def _claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
-    """Yield every name once while this process holds its claim; others' claims come last, when they are free."""
+    """Yield every name once while this process holds its claim; those claimed by others come last."""
     later: list[str] = []
     for wait in (False, True):
         for name in later if wait else names:

@@ -55,7 +55,7 @@ def flock(handle: int, *, wait: bool = True) -> bool:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` so that readers, and a crash, see all or none of it (call under the lock)."""
+    """Put ``content`` at ``path`` so that all of it is seen, or none (call under the lock)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     with open(new, "wb") as file:

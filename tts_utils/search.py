@@ -1,8 +1,8 @@
 """Search methods as generators that ask for what they need next, and the driver that runs them in lock step.
 
 A method knows one problem and no model: it yields requests and receives answers. The driver advances the
-methods of all problems together and merges their requests, so batching lives here and nowhere else. A new method
-(beam search, DVTS) is one more generator; the driver does not change.
+methods of all problems together and merges their requests, so batching lives here and nowhere else. A new
+method (beam search, DVTS) is one more generator; the driver does not change.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def run(
 ) -> list[SearchResult]:
     """Advance all methods together until each has returned, and give their results in the same order.
 
-    In every round the requests of all live methods become one ``prm.score`` call and one ``policy.sample``
-    call (one for each different (n, stop) among them). What a method receives depends on its own requests only.
+    In every round the requests of all live methods become one ``prm.score`` and one ``policy.sample`` call
+    (one for each different (n, stop) among them). What a method receives depends on its own requests only.
 
     Args:
         methods: one generator per problem, such as ``best_of_n(problem, 64)``.
@@ -195,7 +195,7 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
             if len(got) != n:
                 raise BadContinuations(
                     f"policy {policy.name!r} returned {len(got)} continuations of problem "
-                    f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps; wanted are {n}"
+                    f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps, not {n}"
                 )
             continuations[i] = list(got)
     return iter(continuations)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ __all__ = [
     "read_step_scores",
     "record_files",
     "verify",
+    "with_scores",
 ]
 
 
@@ -129,7 +130,7 @@ def read_samples(
 
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id,
-        sample, text, num_tokens, finish_reason, answer ("" where none was found or the text was cut) and correct.
+        sample, text, num_tokens, finish_reason, answer ("" if none was found or the text was cut), correct.
 
     Raises:
         StoreMiss: rows are missing and ``live`` is None.
@@ -234,29 +235,37 @@ def pivot(samples: pd.DataFrame, step_scores: pd.DataFrame | None = None, how: s
     samples = samples.sort_values(["problem_id", "sample"], kind="stable")
     problem_ids = tuple(samples["problem_id"].unique())
     size = len(samples) // max(len(problem_ids), 1)
-    if not (
-        samples["sample"].to_numpy() == np.tile(np.arange(size), len(problem_ids))[: len(samples)]
-    ).all() or (size * len(problem_ids) != len(samples)):
-        raise StoreError("a pool needs samples 0..S-1 of every problem; read it with read_samples")
     shape = (len(problem_ids), size)
+    if not np.array_equal(samples["sample"], np.tile(np.arange(size), len(problem_ids))):
+        raise StoreError("a pool needs samples 0..S-1 of every problem; read it with read_samples")
     texts = samples["answer"].to_numpy(dtype=object).reshape(shape)
-    scores = num_prm_tokens = None
-    if step_scores is not None:
-        by_key = step_scores.set_index(["problem_id", "sample"])
-        wanted = pd.MultiIndex.from_frame(samples[["problem_id", "sample"]])
-        if len(absent := wanted.difference(by_key.index)):
-            raise StoreError(f"{len(absent)} samples have no step scores, the first: {absent[0]}")
-        by_key = by_key.loc[wanted]
-        scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=0.0).reshape(shape)
-        num_prm_tokens = by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(shape)
-    return Pool(
+    pool = Pool(
         problem_ids=problem_ids,
         answers=texts,
         answer_ids=np.array([answers.group_answers(row) for row in texts], dtype=np.int64).reshape(shape),
         correct=samples["correct"].to_numpy(dtype=bool).reshape(shape),
         num_tokens=samples["num_tokens"].to_numpy(dtype=np.int64).reshape(shape),
-        scores=scores,
-        num_prm_tokens=num_prm_tokens,
+    )
+    return pool if step_scores is None else with_scores(pool, step_scores, how)
+
+
+def with_scores(pool: Pool, step_scores: pd.DataFrame, how: str) -> Pool:
+    """The same pool with these step scores, aggregated by "min", "last" or "avg".
+
+    Raises:
+        StoreError: a sample has no step scores.
+    """
+    size = pool.correct.shape[1]
+    wanted = pd.MultiIndex.from_product([pool.problem_ids, range(size)])
+    by_key = step_scores.set_index(["problem_id", "sample"])
+    if len(absent := wanted.difference(by_key.index)):
+        raise StoreError(f"{len(absent)} samples of the pool have no step scores, the first: {absent[0]}")
+    by_key = by_key.loc[wanted]
+    scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=0.0)
+    return replace(
+        pool,
+        scores=scores.reshape(pool.correct.shape),
+        num_prm_tokens=by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(pool.correct.shape),
     )
 
 
@@ -282,8 +291,9 @@ def read_pool(
 def verify(data: Path | None = None) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
-    Checked are the sha256 of every listed file, and of every table its schema, its configuration, its hash, its
-    name and its number of rows. A table that the manifest does not list is bad; parts being filled are not.
+    Checked are the sha256 of every listed file, and of every table its schema, its configuration, its
+    hash, its name and its number of rows. A table that the manifest does not list is bad; parts that were not
+    compacted yet are not.
     """
     data = data_dir() if data is None else data
     listed = manifest.load(data)

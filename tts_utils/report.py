@@ -1,0 +1,114 @@
+"""A first look at everything stored for a data set: accuracies and paired differences, from tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tts_utils import store, table_files
+from tts_utils.metrics import Interval, accuracy_interval, paired_difference
+from tts_utils.problems import data_dir, dataset_name
+from tts_utils.records import Problem
+from tts_utils.tables import Table
+from tts_utils.voting import RULES, select, split_rule
+
+COLUMNS = ["policy", "measure", "N", "estimate", "low", "high", "n"]
+
+
+def report(
+    dataset: str,
+    *,
+    n: int | None = None,
+    policy: str | None = None,
+    problems: Sequence[Problem] | None = None,
+    seed: int = 0,
+    data: Path | None = None,
+) -> pd.DataFrame:
+    """Report on every stored pool of samples of a data set.
+
+    Args:
+        dataset: its name.
+        n: use the first n samples of each problem; None uses the whole pool.
+        policy: this one only.
+        problems: these only; None means all of the data set.
+        seed: of the bootstrap behind the intervals of differences.
+        data: the data directory; None means ``data_dir()``.
+
+    Returns:
+        One row per policy and measure with the columns policy, measure, N (samples per problem), estimate, low and
+        high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy), majority@N, every PRM
+        with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-Vote and majority on the same
+        problems. pass@N is the share of problems with a right sample among N: the ceiling of every choice.
+
+    Raises:
+        StoreMiss, PoolTooSmall, StoreError: as :func:`tts_utils.store.read_samples`.
+    """
+    data = data_dir() if data is None else data
+    name = dataset_name(dataset)
+    tables = [
+        table
+        for table in table_files.stored(data, "samples", name)
+        if table.dataset == name and policy in (None, table.policy)
+    ]
+    if not tables:
+        whose = f" of policy {policy!r}" if policy else ""
+        raise store.StoreMiss(
+            f"no samples{whose} on {dataset!r} are stored in {data}; fill them with: "
+            f"tts sample --policy {policy or 'POLICY'} --dataset {dataset}"
+        )
+    rows = []
+    for table in sorted(tables, key=lambda table: (table.policy, table.sampling.temperature)):
+        label = table.policy
+        if sum(t.policy == table.policy and _is_pool(t) == _is_pool(table) for t in tables) > 1:
+            label += f" [{Path(table.relative).stem}]"
+        which = {"config": table.sampling, "problems": problems, "data": data}
+        measures = (
+            _of_pool(dataset, table, n, which, seed) if _is_pool(table) else _of_cot(dataset, table, which)
+        )
+        rows += [(label, *row) for row in measures]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _is_pool(table: Table) -> bool:
+    return table.sampling.temperature > 0
+
+
+def _of_cot(dataset: str, table: Table, which: dict) -> Iterator[tuple]:
+    pool = store.read_pool(dataset, table.policy, **which)
+    yield "CoT (greedy)", 1, *accuracy_interval(pool.correct[:, 0])
+
+
+def _of_pool(dataset: str, table: Table, n: int | None, which: dict, seed: int) -> Iterator[tuple]:
+    pool = store.read_pool(dataset, table.policy, n=n, **which)
+    size = pool.correct.shape[1]
+    majority = _chosen_right(pool, "majority")
+    yield "pass@1", size, *accuracy_interval(pool.correct.mean(axis=1))
+    yield f"majority@{size}", size, *accuracy_interval(majority)
+    differences: list[tuple[str, Interval]] = []
+    for scored in table_files.stored(which["data"], "step_scores", table.dataset, table.policy):
+        if (scored.policy, scored.sampling) != (table.policy, table.sampling):
+            continue
+        step_scores = store.read_step_scores(dataset, table.policy, scored.prm, n=size, **which)
+        for rule in RULES:
+            how, selection = split_rule(rule)
+            if how is None:
+                continue
+            right = _chosen_right(store.with_scores(pool, step_scores, how), selection)
+            words = f"PRM-{how.capitalize()} + {'PRM-Max' if selection == 'prm_max' else 'PRM-Vote'}"
+            yield f"{words} ({scored.prm})", size, *accuracy_interval(right)
+            if rule == "prm_last_vote":
+                difference = paired_difference(right, majority, np.random.default_rng(seed))
+                differences.append((f"{words} ({scored.prm}) - majority", difference))
+    yield f"pass@{size}", size, *accuracy_interval(pool.correct.any(axis=1))
+    for words, difference in differences:
+        yield words, size, *difference
+
+
+def _chosen_right(pool: store.Pool, rule: str) -> NDArray[np.float64]:
+    chosen = select(pool.answer_ids, pool.scores, rule)  # (P,), -1 where nothing can be chosen
+    right = pool.correct[np.arange(len(chosen)), np.maximum(chosen, 0)]
+    return np.where(chosen >= 0, right, False).astype(np.float64)
