@@ -1,8 +1,8 @@
 """Fill tables with a live policy or PRM: batch by batch, resumable, several processes at once.
 
 Work is cut into blocks that depend on the command only. A process claims a block, computes the rows that
-nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts, and
-claims that the system frees. The last step compacts the table. Rows never depend on blocks, so neither does it.
+nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts,
+and claims that the system frees. The last step compacts the table. Rows never depend on blocks, so neither does it.
 """
 
 from __future__ import annotations
@@ -255,8 +255,7 @@ def _fill_per_text(
         added += len(batch)
         refresh()
         if progress:
-            there = sum((key[0], sample) in payloads for key in keys for sample in texts[key])
-            progress(there, total)
+            progress(min(len(payloads), total), total)
     return _finished(table, data, added, start)
 
 

@@ -1,0 +1,167 @@
+"""Loading problem sets."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import pytest
+
+from tests import fakes
+from tts_utils import problems
+from tts_utils.problems import DataDirError, ProblemError, data_dir, dataset_name, fingerprint, load_problems
+
+
+def write(folder, *rows, name="mine.jsonl"):
+    path = folder / name
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
+    return str(path)
+
+
+GOOD = {"problem_id": "a", "problem": "What is 6 * 7?", "answer": "42"}
+
+
+def test_every_field_and_the_rest_into_meta(tmp_path):
+    row = {**GOOD, "level": 3, "subject": "Algebra", "solution": "It is 42.", "given": [6, 7], "template": "times"}
+    (problem,) = load_problems(write(tmp_path, row))
+    assert (problem.problem_id, problem.text, problem.answer) == ("a", "What is 6 * 7?", "42")
+    assert (problem.level, problem.subject, problem.solution) == (3, "Algebra", "It is 42.")
+    assert problem.meta == {"given": [6, 7], "template": "times"}
+
+
+def test_other_names_of_fields(tmp_path):
+    row = {"unique_id": "test/1.json", "question": "6 * 7?", "solution": r"So \boxed{42}.", "level": "Level 5", "type": "X"}
+    (problem,) = load_problems(write(tmp_path, row))
+    assert (problem.problem_id, problem.text, problem.answer) == ("test/1.json", "6 * 7?", "42")
+    assert (problem.level, problem.subject, problem.meta) == (5, "X", {})
+
+
+def test_numbers_as_answers_and_ids_and_zero_too(tmp_path):
+    first, second = load_problems(write(tmp_path, {**GOOD, "id": 7, "problem_id": None, "answer": 0}, GOOD))
+    assert (first.problem_id, first.answer, first.level) == ("7", "0", 0)
+    assert second.problem_id == "a"
+
+
+def test_ids_are_made_up_where_there_are_none(tmp_path):
+    rows = [{"problem": "p", "answer": "1"}, {"problem": "q", "answer": "2"}]
+    assert [p.problem_id for p in load_problems(write(tmp_path, *rows))] == ["mine-0001", "mine-0002"]
+
+
+def test_line_separators_inside_a_text_do_not_cut_it(tmp_path):
+    path = write(tmp_path, json.dumps({**GOOD, "problem": "one\u2028two\x85three"}, ensure_ascii=False), "")
+    assert load_problems(path)[0].text == "one\u2028two\x85three"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({**GOOD, "answer": None}, ["line 2", "no answer", "'answer'"]),
+        ({**GOOD, "answer": "  "}, ["line 2", "no answer"]),
+        ({**GOOD, "answer": "", "solution": "I do not know."}, ["line 2", "no answer", "solution"]),
+        ({**GOOD, "problem": ""}, ["line 2", "no text"]),
+        ({"id": "a", "answer": "1"}, ["line 2", "no text", "'problem'"]),
+        ({**GOOD, "problem": 7}, ["line 2", "problem or question", "7"]),
+        ({**GOOD, "level": "hard"}, ["line 2", "level", "'hard'"]),
+        ({**GOOD, "level": 6}, ["line 2", "level", "6"]),
+        ({**GOOD, "problem_id": "z"}, ["line 2", "'z'", "line 1"]),
+        ("{not json", ["line 2", "not JSON"]),
+        ("[1, 2]", ["line 2", "list"]),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, row, words):
+    path = write(tmp_path, {**GOOD, "problem_id": "z"}, row)
+    with pytest.raises(ProblemError) as error:
+        load_problems(path)
+    assert all(word in str(error.value) for word in [path, *words])
+
+
+def test_empty_missing_and_binary_files_are_named(tmp_path):
+    with pytest.raises(ProblemError, match="holds no problem"):
+        load_problems(write(tmp_path, ""))
+    with pytest.raises(ProblemError, match="no problem file"):
+        load_problems(str(tmp_path / "absent.jsonl"))
+    (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ProblemError, match="not UTF-8"):
+        load_problems(str(tmp_path / "bytes.jsonl"))
+
+
+def test_sets_under_data_and_the_unknown_one(tmp_path):
+    (tmp_path / "problems").mkdir()
+    write(tmp_path / "problems", GOOD, name="lab-9.jsonl")
+    assert load_problems("lab-9", data=tmp_path)[0].answer == "42"
+    with pytest.raises(ProblemError, match=r"'lab-8'.*AIME24, MATH-500, lab-9"):
+        load_problems("lab-8", data=tmp_path)
+    with pytest.raises(ProblemError, match="unknown data set"):
+        load_problems("..", data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "repo", "split"),
+    [("MATH-500", "HuggingFaceH4/MATH-500", "test"), ("AIME24", "HuggingFaceH4/aime_2024", "train"), ("a/b", "a/b", "only")],
+)
+def test_hub_data_sets(tmp_path, monkeypatch, name, repo, split):
+    asked = []
+
+    def load_dataset(wanted):
+        asked.append(wanted)
+        return {split: [{"id": 60, "problem": "6 * 7?", "answer": "42"}]}
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    (problem,) = load_problems(name, data=tmp_path)
+    assert asked == [repo] and (problem.problem_id, problem.answer) == ("60", "42")
+
+
+def test_hub_errors_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ProblemError, match="pip install datasets"):
+        load_problems("MATH-500", data=tmp_path)
+
+    def offline(_):
+        raise ConnectionError("offline")
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=offline))
+    with pytest.raises(ProblemError, match=r"'a/b'.*offline"):
+        load_problems("a/b", data=tmp_path)
+
+
+def test_a_local_copy_of_a_hub_set_comes_first(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    (tmp_path / "problems").mkdir()
+    write(tmp_path / "problems", GOOD, name="MATH-500.jsonl")
+    assert len(load_problems("MATH-500", data=tmp_path)) == 1
+
+
+def test_dataset_name():
+    assert dataset_name("some/where/mine.jsonl") == "mine"
+    assert dataset_name("owner/name") == "owner/name"
+
+
+def test_fingerprint_sees_text_answer_and_id_and_no_order():
+    base = fakes.problems(3)
+    assert fingerprint(base) == fingerprint(base[::-1])
+    assert len({fingerprint(base), fingerprint(base[:2]), fingerprint(fakes.problems(3, prefix="q"))}) == 3
+
+
+def test_data_dir_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("TTS_DATA", str(tmp_path))
+    assert data_dir() == tmp_path.resolve()
+    monkeypatch.setenv("TTS_DATA", str(tmp_path / "absent"))
+    with pytest.raises(DataDirError, match="TTS_DATA"):
+        data_dir()
+
+
+def test_data_dir_of_a_parent_then_of_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.delenv("TTS_DATA", raising=False)
+    (tmp_path / "clone/data").mkdir(parents=True)
+    (tmp_path / "clone/data/manifest.json").write_text("{}")
+    (tmp_path / "clone/notebooks/deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "clone/notebooks/deep")
+    assert data_dir() == (tmp_path / "clone/data").resolve()
+    (tmp_path / "package/tts_utils").mkdir(parents=True)
+    monkeypatch.setattr(problems, "__file__", str(tmp_path / "package/tts_utils/problems.py"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataDirError, match="set the environment variable TTS_DATA"):
+        data_dir()
+    (tmp_path / "package/pyproject.toml").touch()
+    assert data_dir() == (tmp_path / "package/data").resolve()
