@@ -17,6 +17,8 @@ def fingerprint(root: Path = ROOT) -> str:
     """Hash names and contents of everything the notebooks' output depends on besides the notebooks."""
     total = hashlib.sha256()
     for path in sorted({path for pattern in INPUTS for path in root.glob(pattern) if path.is_file()}):
+        if path.name.startswith("."):  # the data folder's lock
+            continue
         total.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
     return total.hexdigest()
 

@@ -179,6 +179,27 @@ def test_the_table_of_contents_lists_what_exists_and_every_lesson() -> None:
     ]
 
 
+def test_the_readme_names_every_module_and_nothing_else() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"^    ([\w./-]+(?:/|\.\w+|run|LICENSE|Makefile)) {2,}\S", text, flags=re.MULTILINE)
+    assert len(named) > 40, "the file tree is no longer found in README.md"
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    modules = [path for folder in ("tts_utils", "lab") for path in (ROOT / folder).glob("*.py")]
+    modules = [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py"]
+    assert sorted(set(modules) - set(named)) == []
+
+
+def test_the_readme_python_runs() -> None:
+    if not (ROOT / "data" / "manifest.json").is_file():
+        pytest.skip("there are no stored tables yet")
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+
+
 @each_lesson
 def test_a_lesson_begins_with_a_question_the_badge_and_the_setup_cell(path: Path) -> None:
     title, setup = notebooks.load(path)["cells"][:2]
