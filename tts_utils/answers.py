@@ -28,6 +28,8 @@ _INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
 _IN_BASE = re.compile(r"([0-9][0-9A-Za-z]*)_(?:\{([0-9]+)\}|([0-9]+))")
 _WORDS = re.compile(r"[A-Za-z]{4,}(?: [A-Za-z]+)*")
 _NUMBERS_IN_A_ROW = re.compile(r"[0-9]+(?: [0-9]+)+")
+# "4^\\frac{3}{2}" is read by math-verify as 3/2, and "2^-1" not at all; with braces it reads both
+_UNBRACED = re.compile(r"(\^|\\sqrt)\s*(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\}|-[0-9]+|-[A-Za-z])")
 _LAST_NUMBER = re.compile(r"(?<![0-9A-Za-z)])-?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)|[0-9]+(?:\.[0-9]+)?")
 _MATHS = MathProcess()  # starts nothing until it is asked
 
@@ -196,6 +198,7 @@ def _key(answer: str) -> str:
     text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[!,;:]", "", text)
     text = re.sub(r"\\[dt]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\\(?:text|mathrm|textbf|mathbf)\{([A-Za-z][A-Za-z ]*)\}", r"\\text{\1}", text)
+    text = _UNBRACED.sub(r"\1{\2}", text)
     if (words := re.fullmatch(r"\\text\{(.*)\}", text)) and _WORDS.fullmatch(words[1].strip()):
         text = words[1]
     text = re.sub(r"(?<![0-9A-Za-z])\s+|\s+(?![0-9A-Za-z])", "", re.sub(r"\s+", " ", text))
