@@ -5,11 +5,11 @@
 # PYTHON=python3.12 on the command line picks another one.
 PYTHON ?=
 SUITABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
-FIND_PYTHON := for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python3.14 python)
+FIND_PYTHON := for python in $(CANDIDATES); do \
 	  if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then break; else python=; fi; done; \
-	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with the module venv found (looked for: $(PYTHON) python3," \
-	  "python3.11 to python3.14). Install one (Debian: apt-get install python3 python3-venv) or name yours:" \
-	  "make $@ PYTHON=/path/to/python" >&2; exit 1; fi
+	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with the module venv found; looked for: $(CANDIDATES)." \
+	  "Install one (Debian: apt-get install python3 python3-venv), or name yours: make PYTHON=/path/to/python ..." >&2; exit 1; fi
 
 BOOK := book/_build/html/index.html
 PORT ?= 8000
