@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MAX_VALUE = 9999
+MAX_VALUE = 999
 SYMBOLS = ("+", "-", "*", "/")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from lab.graph import Builder, Quantity
 
 OPERATIONS = {1: 2, 2: 3, 3: 4, 4: 6, 5: 8}
-SIZE = {1: 60, 2: 120, 3: 250, 4: 500, 5: 800}  # given numbers stay below this
+SIZE = {1: 60, 2: 120, 3: 200, 4: 300, 5: 400}  # given numbers stay below this
 
 NAMES = ("Ana", "Ben", "Chen", "Dora", "Emil", "Fatma", "Goran", "Hana", "Ivan", "Jun", "Kofi", "Lena")
 THINGS = ("apples", "stamps", "books", "tiles", "coins", "cards", "beads", "lamps", "seeds", "bottles")
@@ -93,9 +93,9 @@ def composition(b: Builder) -> Quantity:
     rules = {}
     for name in names:
         sign = b.pick("+-")
-        rules[name] = (b.number(2, 6 if depth < 3 else 4), sign, _big(b))
+        rules[name] = (b.number(2, 6 if depth < 3 else 3), sign, b.number(11, 99))
     chain = [names[i % len(names)] for i in range(depth)]
-    x = b.number(11, 40)
+    x = b.number(11, 30)
     listed = ", ".join(f"{n}(x) = {rules[n][0]}x {rules[n][1]} {rules[n][2]}" for n in names)
     nested = f"{x}"
     for name in chain:
@@ -116,7 +116,7 @@ def composition(b: Builder) -> Quantity:
 
 def equation(b: Builder) -> Quantity:
     """Algebra: a linear equation to undo, then an expression in its solution."""
-    a, x = _small(b), b.number(11, 60 + 30 * b.level)
+    a, x = _small(b), b.number(11, 90)
     shift = _big(b)
     right = b.known(a.value * x.value + shift.value)
     b.given.remove(x.value)
@@ -126,7 +126,7 @@ def equation(b: Builder) -> Quantity:
     left = OPERATIONS[b.level] - 2
     text = letter
     while left >= 2:
-        k, n, sign = b.number(2, 5), _big(b), b.pick("+-")
+        k, n, sign = b.number(2, 4), b.number(11, 99), b.pick("+-")
         text = f"{k}({text}) {sign} {n}" if len(text) > 1 else f"{k}{text} {sign} {n}"
         value = b.do(sign, b.do("*", value, k, "Multiply"), n, "Add" if sign == "+" else "Subtract")
         left -= 2
@@ -141,9 +141,9 @@ def equation(b: Builder) -> Quantity:
 def recursion(b: Builder) -> Quantity:
     """Algebra: a few terms of a sequence given by its rule."""
     rounds = OPERATIONS[b.level] // 2
-    factor, shift = b.number(2, 3 if rounds > 2 else 6), _big(b)
+    factor, shift = b.number(2, 3 if rounds > 2 else 6), b.number(11, 99)
     sign = b.pick("+-")
-    first = b.number(12, 99)
+    first = b.number(12, 60)
     value = first
     for i in range(rounds):
         value = b.do("*", value, factor, f"Times for term {i + 2}")
@@ -165,7 +165,7 @@ def rooms(b: Builder) -> Quantity:
     kind = b.pick(("floor", "park", "wall", "field"))
     area = None
     for i in range(count):
-        a, w = b.number(11, 30 + 15 * b.level), _small(b)
+        a, w = b.number(11, 60), _small(b)
         if i == 0:
             b.say(f"A {kind} has a part of {a} by {w} metres.")
             area = b.do("*", a, w, "Area")
@@ -184,7 +184,7 @@ def rooms(b: Builder) -> Quantity:
 
 def perimeter(b: Builder) -> Quantity:
     """Geometry: the length of a fence around a polygon, and wires around it."""
-    sides = [_big(b) for _ in range({1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level])]
+    sides = [b.number(12, {2: 90, 3: 80, 4: 70, 5: 60, 7: 50}[{1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level]]) for _ in range({1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level])]
     shape = {2: "path with two legs", 3: "triangle", 4: "quadrilateral", 5: "pentagon", 7: "heptagon"}[len(sides)]
     listed = ", ".join(map(str, sides[:-1])) + f" and {sides[-1]}"
     b.say(f"A {shape} has sides of {listed} metres.")
@@ -225,10 +225,10 @@ def division(b: Builder) -> Quantity:
     value = None
     rounds = OPERATIONS[b.level] // 2
     for i in range(rounds):
-        d = b.number(4, 9) if i == 0 else b.number(3, 5)
+        d = b.number(4, 9) if i == 0 else b.number(2, 4)
         r = b.number(1, d.value - 1)
         if value is None:
-            q = _big(b)
+            q = b.number(12, 90)
             b.say(f"When a number is divided by {d}, the quotient is {q} and the remainder is {r}.")
             value = q
         else:
@@ -246,7 +246,7 @@ def multiples(b: Builder) -> Quantity:
     """Number theory: sums of chosen multiples."""
     d = b.number(6, 9)
     count = (OPERATIONS[b.level] + 1) // 2
-    ranks = [b.number(11, 40 + 12 * b.level) for _ in range(count)]
+    ranks = [b.number(11, 60) for _ in range(count)]
     parts = [b.do("*", r, d, f"Multiple {r}") for r in ranks]
     value = b.total(parts, "Sum")
     listed = ", ".join(f"{r}th" for r in ranks[:-1]) + (" and " if count > 1 else "") + f"{ranks[-1]}th"
@@ -323,8 +323,8 @@ def pairs(b: Builder) -> Quantity:
 def horner(b: Builder) -> Quantity:
     """Intermediate algebra: a polynomial's value, by Horner's rule."""
     degree = OPERATIONS[b.level] // 2
-    x = b.number(3, 9) if degree < 4 else b.number(2, 4)
-    coefficients = [b.number(2, 9 if degree > 1 else 40)] + [_big(b) for _ in range(degree)]
+    x = b.number(2, {1: 9, 2: 7, 3: 4, 4: 3}[degree])
+    coefficients = [b.number(2, 9 if degree > 1 else 40)] + [b.number(3, 99) for _ in range(degree)]
     terms = []
     for i, c in enumerate(coefficients):
         power = degree - i
@@ -374,7 +374,7 @@ def series(b: Builder) -> Quantity:
 def dot(b: Builder) -> Quantity:
     """Precalculus: dot products of vectors."""
     size = (OPERATIONS[b.level] + 1) // 2
-    u = [b.number(11, 30 + 15 * b.level) for _ in range(size)]
+    u = [b.number(11, 60) for _ in range(size)]
     v = [_small(b) for _ in range(size)]
     left, right = b.sample("uvwab", 2)
     show = lambda q: "(" + ", ".join(map(str, q)) + ")"  # noqa: E731

@@ -22,6 +22,8 @@ class TrainingConfig:
     peak_lr: float = 3e-3
     warmup: float = 0.03  # fraction of the run
     weight_decay: float = 0.05
+    lm_weight: float = 1.0  # weight of the words beside that of the labels, where there are labels
+    bfloat16: bool = False  # multiply in bfloat16; weights and optimiser stay in float32
 
 
 def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
@@ -51,8 +53,23 @@ def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) ->
             yield ids, targets
 
 
-def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print) -> dict:
+def _loss(logits: torch.Tensor, targets: torch.Tensor, label_ids: tuple[int, ...], lm_weight: float) -> torch.Tensor:
+    """Mean cross-entropy of the labels plus ``lm_weight`` times that of the words; logits (T, V)."""
+    if not label_ids:
+        return F.cross_entropy(logits, targets, ignore_index=-100)
+    names = torch.tensor(label_ids, device=targets.device)
+    is_label = torch.isin(targets, names)
+    labels = (targets[is_label, None] == names).int().argmax(1)
+    words = torch.where(is_label, -100, targets)
+    label_loss = F.cross_entropy(logits[is_label][:, names], labels)
+    return label_loss + lm_weight * F.cross_entropy(logits, words, ignore_index=-100)
+
+
+def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print, label_ids=()) -> dict:
     """Train in place; targets are already shifted (targets[t] is what position t should predict).
+
+    With ``label_ids``, targets that are one of these tokens are PRM labels: their loss is taken over
+    these tokens only, and averaged apart from that of the words.
 
     Returns:
         A record of the run: tokens seen (pads not counted), parameters, FLOPs (6 P D), seconds, losses.
@@ -74,8 +91,9 @@ def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int,
         for group in optimizer.param_groups:
             group["lr"] = config.peak_lr * scale
         ids, targets = ids.to(device), targets.to(device)
-        logits = model(input_ids=ids, use_cache=False).logits
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-100)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+            logits = model(input_ids=ids, use_cache=False).logits
+        loss = _loss(logits.flatten(0, 1).float(), targets.flatten(), label_ids, config.lm_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -22,6 +22,7 @@ class Policy(Protocol):
 
     name: str
     num_params: int
+    revision: str  # what tells two versions of the model apart; "" where that is not known
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
@@ -41,12 +42,13 @@ class Policy(Protocol):
         ...
 
 
-def load_policy(name_or_path: str, device: str | None = None) -> TransformersPolicy:
+def load_policy(name_or_path: str, device: str | None = None, name: str = "") -> TransformersPolicy:
     """Load a policy with transformers: a shipped lab policy, a local folder, or a Hub id ("org/name").
 
     Args:
         name_or_path: for example "lab-llama-s".
         device: "cpu", "cuda", or None for a GPU where there is one.
+        name: what the policy is called in tables; default: ``name_or_path``.
 
     Raises:
         UnknownModel: no such model; the message lists the shipped ones.
@@ -59,7 +61,7 @@ def load_policy(name_or_path: str, device: str | None = None) -> TransformersPol
     dtype = torch.float32 if device == "cpu" else "auto"
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
-    return TransformersPolicy(name_or_path, model, tokenizer)
+    return TransformersPolicy(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
 
 
 def find_model(name_or_path: str) -> str:
@@ -77,11 +79,24 @@ def find_model(name_or_path: str) -> str:
     )
 
 
+def revision_of(source: str, model) -> str:
+    """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit."""
+    weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
+    if not weights:
+        return getattr(model.config, "_commit_hash", None) or ""
+    digest = hashlib.sha256()
+    for path in weights:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
 class TransformersPolicy:
     """A causal language model run by transformers, on a CPU or one GPU."""
 
-    def __init__(self, name: str, model, tokenizer, batch_size: int = 256) -> None:
+    def __init__(self, name: str, model, tokenizer, batch_size: int = 256, revision: str = "") -> None:
         self.name = name
+        self.revision = revision
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tts_utils.mdp import strip_separator
-from tts_utils.policies import find_model
+from tts_utils.policies import find_model, revision_of
 from tts_utils.records import State, StepScores
 
 
@@ -22,6 +22,7 @@ class PRM(Protocol):
 
     name: str
     num_params: int
+    revision: str  # what tells two versions of the model apart; "" where that is not known
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step of every trajectory: H steps in, H scores in [0, 1] out, in order."""
@@ -41,10 +42,10 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
                 raise BadScores(f"step {step} has the score {score}, not a number in [0, 1]: {where}")
 
 
-def load_prm(name_or_path: str, device: str | None = None) -> MathShepherdPRM:
+def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> MathShepherdPRM:
     """Load a PRM: a shipped lab PRM, a local folder, or a Hub id.
 
-    The input format is read from the folder's ``tts_prm.json`` or known for the published models.
+    ``name`` is what the PRM is called in tables, by default ``name_or_path``. The input format is read from the folder's ``tts_prm.json`` or known for the published models.
 
     Raises:
         UnknownModel: no such model.
@@ -68,7 +69,7 @@ def load_prm(name_or_path: str, device: str | None = None) -> MathShepherdPRM:
     dtype = torch.float32 if device == "cpu" else "auto"
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
-    return MathShepherdPRM(name_or_path, model, tokenizer)
+    return MathShepherdPRM(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
 
 
 STEP_TAG = "ки"
@@ -91,8 +92,9 @@ class MathShepherdPRM:
     The score of a step is the probability of "+" against "-" at its tag.
     """
 
-    def __init__(self, name: str, model, tokenizer, batch_tokens: int = 16_384) -> None:
+    def __init__(self, name: str, model, tokenizer, batch_tokens: int = 16_384, revision: str = "") -> None:
         self.name = name
+        self.revision = revision
         self.model = model
         self.tokenizer = tokenizer
         self.batch_tokens = batch_tokens

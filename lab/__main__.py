@@ -1,0 +1,83 @@
+"""``python -m lab build | labels | report``: make the lab, and say how healthy it is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.command()
+def build(
+    smoke: bool = typer.Option(False, help="All stages at toy size, into --work/smoke."),
+    data: Path = typer.Option(None, help="Where problems, models and tables go; default: data/ of the checkout."),
+    work: Path = typer.Option(Path("work"), help="Where intermediate files go."),
+    device: str = typer.Option(None, help="cpu or cuda; default: a GPU where there is one."),
+    until: str = typer.Option("", help="Stop after the first stage whose name starts with this."),
+) -> None:
+    """Make everything that is missing, stage by stage; stop it at any time and run it again."""
+    import torch
+
+    from lab import recipe as recipes
+    from lab.build import stages
+    from tts_utils.problems import data_dir
+
+    recipe = recipes.smoke() if smoke else recipes.FULL
+    if smoke:
+        work = work / "smoke"
+        data = data or work / "data"
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    for stage in stages(recipe, data or data_dir(), work, device, log=typer.echo):
+        if stage.is_done():
+            typer.echo(f"[{stage.name}] is there")
+        else:
+            typer.echo(f"[{stage.name}] {stage.estimate}")
+            started = time.perf_counter()
+            stage.make()
+            typer.echo(f"[{stage.name}] took {time.perf_counter() - started:.0f} s")
+        if until and stage.name.startswith(until):
+            break
+
+
+@app.command()
+def labels(
+    part: int = typer.Option(0, help="This process writes the shards k with k % parts == part."),
+    parts: int = typer.Option(1, help="How many processes share the shards."),
+    work: Path = typer.Option(Path("work"), help="Where the shards go."),
+    device: str = typer.Option("cpu", help="cpu or cuda."),
+) -> None:
+    """Write the shards of Monte-Carlo labels only; run one process per core to share the work."""
+    from lab.build import make_labels
+    from lab.recipe import FULL
+    from tts_utils.problems import data_dir
+
+    make_labels(FULL, data_dir(), work / "labels", device, typer.echo, part, parts)
+
+
+@app.command()
+def report(dataset: str = typer.Option("lab-500", help="The test set.")) -> None:
+    """Print the lab's health from the shipped tables: no model is loaded."""
+    from lab.report import health
+
+    _print(health(dataset))
+
+
+@app.command()
+def slips(policy: str, dataset: str = typer.Option("lab-500", help="The test set.")) -> None:
+    """Sample 16 next steps from states that are right so far, live, and print how many are right."""
+    from lab.recipe import FULL
+    from lab.report import slips as measure
+    from tts_utils.policies import load_policy
+
+    _print(measure(load_policy(policy), dataset, FULL.sampling))
+
+
+def _print(frame) -> None:
+    typer.echo(frame.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+
+
+if __name__ == "__main__":
+    app()

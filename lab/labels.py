@@ -1,0 +1,125 @@
+"""Monte-Carlo step labels: a step is good if some completion from just behind it reaches the right answer.
+
+Math-Shepherd's hard estimation (Wang et al. 2024, arXiv:2312.08935, section 3.3), with two savings. A
+rollout that reached the right answer is itself such a completion for each of its prefixes. In a rollout
+that did not, the first bad step is found by bisection (Luo et al. 2024, arXiv:2406.06592), since a prefix
+that extends a lost one is lost. The step checker has no part in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from lab.problems import training_stream
+from tts_utils.answers import extract_answer
+from tts_utils.mdp import split_steps
+from tts_utils.policies import Policy
+from tts_utils.records import Problem, SamplingConfig, State
+
+MAX_TOKENS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class LabelConfig:
+    """How rollouts are drawn and labelled.
+
+    Attributes:
+        num_shards: pieces that are written one by one.
+        problems_per_shard: training problems in each.
+        rollouts: samples per problem and policy.
+        temperatures: one pool of ``rollouts`` samples for each.
+        completions: completions tried from a prefix.
+        seed: of the problem stream and the draws.
+    """
+
+    num_shards: int
+    problems_per_shard: int = 250
+    rollouts: int = 4
+    temperatures: tuple[float, ...] = (0.7, 1.0)
+    completions: int = 4
+    seed: int = 21
+
+
+def is_right(problem: Problem, text: str) -> bool:
+    """Whether a solution ends in the gold answer (the lab's answers are integers)."""
+    return extract_answer(text).strip() == problem.answer
+
+
+def rollouts(problems: Sequence[Problem], policies: Sequence[Policy], config: LabelConfig) -> pd.DataFrame:
+    """Distinct finished rollouts of every policy: columns problem (its index), policy, text, right."""
+    rows = []
+    states = [State(p) for p in problems]
+    for policy in policies:
+        for temperature in config.temperatures:
+            sampling = SamplingConfig(temperature=temperature, max_tokens=MAX_TOKENS, seed=config.seed)
+            for i, pool in enumerate(policy.sample(states, config.rollouts, sampling)):
+                for c in pool:
+                    if c.finish_reason == "eos" and c.text:
+                        rows.append((i, policy.name, c.text, is_right(problems[i], c.text)))
+    frame = pd.DataFrame(rows, columns=["problem", "policy", "text", "right"])
+    return frame.drop_duplicates(["problem", "text"]).reset_index(drop=True)
+
+
+def first_lost_steps(
+    problems: Sequence[Problem], frame: pd.DataFrame, completer: Policy, config: LabelConfig
+) -> list[int]:
+    """For every rollout the index of the step that loses it; the number of steps where none does.
+
+    All rollouts bisect together: each round asks the completer once for every prefix still in question.
+    """
+    steps = [split_steps(text) for text in frame["text"]]
+    # Invariant: the prefix of `low` steps is alive (0: the problem itself), that of `high` steps is lost.
+    low = [len(s) if right else 0 for s, right in zip(steps, frame["right"], strict=True)]
+    high = [len(s) for s in steps]
+    sampling = SamplingConfig(temperature=0.7, max_tokens=MAX_TOKENS, seed=config.seed + 1)
+    known: dict[tuple[int, str], bool] = {}
+    while True:
+        asked = {}
+        for row, i in enumerate(frame["problem"]):
+            if high[row] - low[row] > 1:
+                prefix = steps[row][: (low[row] + high[row]) // 2]
+                if (i, "".join(prefix)) not in known:
+                    asked[i, "".join(prefix)] = State(problems[i], prefix)
+        pools = completer.sample(list(asked.values()), config.completions, sampling) if asked else []
+        for (i, prefix), pool in zip(asked, pools, strict=True):
+            known[i, prefix] = any(is_right(problems[i], prefix + c.text) for c in pool)
+        moved = False
+        for row, i in enumerate(frame["problem"]):
+            if high[row] - low[row] > 1:
+                middle = (low[row] + high[row]) // 2
+                if known[i, "".join(steps[row][:middle])]:
+                    low[row] = middle
+                else:
+                    high[row] = middle
+                moved = True
+        if not moved:
+            return low
+
+
+def label_shards(
+    policies: Sequence[Policy], completer: Policy, folder: Path, config: LabelConfig, part: int = 0, parts: int = 1
+) -> Iterator[Path]:
+    """Write the missing shards, each a parquet file of rollouts with ``first_lost``, and yield each path.
+
+    Shard k holds problems k * problems_per_shard onwards of the stream, whatever was written before.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stream = training_stream(config.seed)
+    for shard in range(config.num_shards):
+        problems = list(islice(stream, config.problems_per_shard))
+        path = folder / f"shard-{shard:03d}.parquet"
+        if path.exists() or shard % parts != part:
+            continue
+        frame = rollouts(problems, policies, config)
+        frame["first_lost"] = first_lost_steps(problems, frame, completer, config)
+        frame["question"] = [problems[i].text for i in frame["problem"]]
+        frame["problem"] += shard * config.problems_per_shard
+        temporary = path.with_suffix(".tmp")
+        frame.to_parquet(temporary)
+        temporary.rename(path)
+        yield path

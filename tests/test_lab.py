@@ -1,0 +1,229 @@
+"""The lab: problems that are what they say, a checker that is right, labels and targets that mean what they should."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from lab import problems as lab_problems
+from lab.checker import all_right, check_steps, first_error, parse
+from lab.problems import LEVEL_COUNTS, draw, signature, test_set, training_stream, write_problems
+from lab.templates import OPERATIONS, SUBJECTS
+from tests.tiny import problem as tiny_problem
+from tts_utils.answers import extract_answer
+from tts_utils.mdp import split_steps
+from tts_utils.problems import load_problems
+from tts_utils.records import Continuation, Problem
+
+test_set.__test__ = False  # a function of the lab's, not a test
+
+# "Buy 5 at 30, then 20 off": 30 * 5 = 150, 150 - 20 = 130; beside it 7 * 8 = 56, which nothing needs first.
+NODES = [
+    {"op": "*", "args": [30, 5], "deps": [], "value": 150},
+    {"op": "*", "args": [7, 8], "deps": [], "value": 56},
+    {"op": "+", "args": [150, 56], "deps": [0, 1], "value": 206},
+]
+PROBLEM = Problem("p", "text", "206", meta={"nodes": NODES, "template": "t", "given": [30, 5, 7, 8]})
+GOOD = ["A: 30 * 5 = 150.\n\n", "B: 7 * 8 = 56.\n\n", "Sum: 150 + 56 = 206.\n\n", "The answer is \\boxed{206}."]
+
+
+def test_the_checker_on_a_hand_made_problem():
+    assert check_steps(PROBLEM, GOOD) == [True] * 4
+    assert all_right(PROBLEM, GOOD)
+    assert not all_right(PROBLEM, GOOD[:3])  # not finished
+    assert not all_right(PROBLEM, [])
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdicts"),
+    [
+        (["B: 8 * 7 = 56.", "A: 5 * 30 = 150.", "56 + 150 = 206"], [True, True, True]),  # order, turned round
+        (["30 * 5 + 7 * 8 = 206", "\\boxed{206}"], [True, True]),  # several operations in one step
+        (["30 * 5 = 150 and 7 * 8 = 56", "150 + 56 = 206"], [True, True]),  # two equations in one step
+        (["30 * 5 = 140.", "7 * 8 = 56.", "140 + 56 = 196."], [False, True, False]),  # a slip, then built upon
+        (["30 * 5 = 140.", "150 + 56 = 206"], [False, False]),  # right, but nothing derived it
+        (["30 + 5 = 35."], [False]),  # true, and not on the way
+        (["Let us think."], [False]),
+        (["30 * 5 = 150.", "\\boxed{206}"], [True, False]),  # the answer, out of nowhere
+        ([*GOOD[:3], "\\boxed{207}"], [True, True, True, False]),
+        ([*GOOD[:3], "\\boxed{206} or \\boxed{207}"], [True, True, True, False]),
+        (["9" * 300 + " * 1 = 9", "(" * 150 + "1 = 1"], [False, False]),
+        (["30 * = 150", "= 5", "1 = = 1", "30 * 5 = 75 + 75"], [False] * 4),
+    ],
+)
+def test_verdicts(steps, verdicts):
+    assert check_steps(PROBLEM, steps) == verdicts
+
+
+def test_first_error():
+    assert first_error([True, False, True, False]) == 1
+    assert first_error([True]) == first_error([]) == -1
+
+
+@pytest.mark.parametrize("text", ["2 +", "(2", "2)", "()", "2 3", "+ 2", "", "2 ** 3"])
+def test_parse_refuses_what_is_no_expression(text):
+    with pytest.raises(ValueError, match="cannot read"):
+        parse(text)
+
+
+def test_every_solution_of_every_template_and_level_is_right_and_ends_in_its_answer():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    seen = set()
+    for subject in SUBJECTS:
+        for level in OPERATIONS:
+            for i in range(40):
+                p = draw(rng, subject, level, f"x{i}")
+                steps = split_steps(p.solution)
+                assert all_right(p, steps), p
+                assert extract_answer(p.solution) == p.answer
+                assert len(p.meta["nodes"]) == OPERATIONS[level] == len(steps) - 1
+                assert str(p.meta["given"][0]) in p.text or p.meta["template"] == "base"
+                seen.add((p.meta["template"], level))
+    assert len(seen) == 5 * sum(map(len, SUBJECTS.values()))
+
+
+def test_a_changed_digit_in_any_result_is_found_at_that_step():
+    for p in islice(training_stream(77), 150):
+        steps = list(split_steps(p.solution))
+        for k, node in enumerate(p.meta["nodes"]):
+            wrong = [*steps]
+            wrong[k] = steps[k].replace(f"= {node['value']}.", f"= {node['value'] + 10}.")
+            assert wrong[k] != steps[k]
+            assert first_error(check_steps(p, wrong)) == k
+
+
+def test_the_test_set_has_math_500s_levels_and_no_problem_twice():
+    problems = test_set()
+    assert len(problems) == 500
+    for level, count in LEVEL_COUNTS.items():
+        assert sum(p.level == level for p in problems) == count
+    assert len({signature(p) for p in problems}) == 500
+    assert test_set() == problems
+
+
+def test_no_test_problem_is_in_the_training_stream_up_to_names_and_order():
+    forbidden = {signature(p) for p in test_set()}
+    assert not any(signature(p) in forbidden for p in islice(training_stream(11), 20_000))
+    # The filter does something: without it the stream does hold some.
+    assert any(signature(p) in forbidden for p in islice(training_stream(11, frozenset()), 20_000))
+
+
+def test_streams_of_one_seed_are_equal_and_of_two_differ():
+    texts = [[p.text for p in islice(training_stream(seed), 50)] for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_the_shipped_test_set_is_the_one_the_generator_makes(tmp_path):
+    write_problems(test_set(), tmp_path / "lab-500.jsonl")
+    again = load_problems(str(tmp_path / "lab-500.jsonl"))
+    shipped = load_problems("lab-500")
+    assert [(p.problem_id, p.text, p.answer, p.meta) for p in again] == [
+        (p.problem_id, p.text, p.answer, p.meta) for p in shipped
+    ]
+
+
+class Completer:
+    """Reaches the gold answer from every prefix that does not hold the word WRONG; counts what it is asked."""
+
+    name = "completer"
+
+    def __init__(self):
+        self.asked = []
+
+    def sample(self, states, n, config, first=0):
+        self.asked += [s.text for s in states]
+        good = {True: "\\boxed{42}", False: "\\boxed{41}"}
+        return [[Continuation(good["WRONG" not in s.text], 3, "eos")] * n for s in states]
+
+
+def test_labels_find_the_losing_step_by_bisection_and_ask_once_per_prefix():
+    import pandas as pd
+
+    from lab.labels import LabelConfig, first_lost_steps
+
+    def text(lost: int, length: int = 6) -> str:
+        return "\n\n".join("WRONG" if k == lost else f"s{k}" for k in range(length))
+
+    problems = [tiny_problem(0), tiny_problem(1)]
+    rows = [(0, text(k), False) for k in range(6)] + [(1, text(2), False), (1, text(99), True)]
+    frame = pd.DataFrame(rows, columns=["problem", "text", "right"])
+    completer = Completer()
+    lost = first_lost_steps(problems, frame, completer, LabelConfig(num_shards=1))
+    assert lost == [0, 1, 2, 3, 4, 5, 2, 6]
+    keys = len(set(completer.asked))
+    assert keys <= 3 * 7  # three rounds of bisection over six steps; nothing for the right one
+    assert len(completer.asked) < 6 * 7
+
+
+def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
+    import pandas as pd
+
+    from lab.labels import LabelConfig, label_shards
+    from tests.tiny import tiny_policy
+
+    config = LabelConfig(num_shards=3, problems_per_shard=2, rollouts=2, completions=1)
+    policy = tiny_policy()
+    policy.model.config.max_position_embeddings = 120
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    list(label_shards([policy], policy, whole, config))
+    for part in (1, 0):
+        list(label_shards([policy], policy, shared, config, part, 2))
+    for path in sorted(whole.iterdir()):
+        pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(shared / path.name))
+    assert len(list(whole.iterdir())) == 3
+
+
+def test_prm_targets_are_plus_before_the_loss_and_minus_from_it():
+    from lab.prms import prm_example
+    from tests.tiny import tokenizer
+
+    tok = tokenizer()
+    ids = tuple(tok.encode(w)[-1] for w in ("+", "-", "ки"))
+    tokens, targets = prm_example(tok, "Add 1 and 2.", "1 + 2 = 4.\n\nSo 4.\n\n\\boxed{4}", 1, ids)
+    at_tags = [t for x, t in zip(tokens, targets, strict=True) if x == ids[2]]
+    assert at_tags == [ids[0], ids[1], ids[1]]
+    words = [tok.decode([t]) for x, t in zip(tokens, targets, strict=True) if x != ids[2] and t != -100]
+    assert "".join(words) == "1 + 2 = 4."  # the words of the step that is not lost, and nothing else
+
+
+def test_fresh_layers_change_nothing_at_first():
+    import torch
+
+    from lab.prms import with_fresh_layers
+    from tests.tiny import tiny_model
+
+    base = tiny_model()
+    ids = torch.arange(20, 40)[None]
+    grown = with_fresh_layers(base, 2, seed=5).eval()
+    assert len(grown.model.layers) == len(base.model.layers) + 2
+    assert torch.allclose(grown(ids).logits, base(ids).logits, atol=1e-5)
+
+
+def test_training_learns_and_counts_its_tokens():
+    from lab.policies import policy_examples
+    from lab.train import TrainingConfig, train
+    from tests.tiny import tiny_model, tokenizer
+
+    model = tiny_model()
+    record = train(
+        model, policy_examples(tokenizer(), 1), TrainingConfig(60_000, batch_tokens=512), seed=0, log=lambda _: None
+    )
+    assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
+    assert 60_000 <= record["num_tokens"] < 61_000
+    assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
+
+
+def test_the_tokenizer_reads_digit_by_digit_and_gives_the_text_back():
+    from tests.tiny import tokenizer
+
+    tok = tokenizer()
+    for p in islice(training_stream(3), 200):
+        for text in (p.text, p.solution):
+            ids = tok(text)["input_ids"]
+            assert tok.decode(ids) == text
+            assert not any(sum(ch.isdigit() for ch in tok.decode([i])) > 1 for i in ids)
+    assert tok.decode(tok("naïve ✓ 数\x00")["input_ids"]) == "naïve ✓ 数\x00"
+    assert lab_problems.SEPARATOR in [tok.decode([i]) for i in tok("a\n\nb")["input_ids"]]

@@ -1,0 +1,119 @@
+"""The transformers policy: one sample depends on (state, config, seed, index) and on nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
+from tts_utils.policies import UnknownModel, _choose, load_policy  # noqa: E402
+from tts_utils.records import SamplingConfig, State  # noqa: E402
+
+CONFIG = SamplingConfig(temperature=0.7, max_tokens=24, seed=3)
+
+
+def test_a_sample_is_the_same_alone_in_a_batch_of_7_and_in_a_batch_of_200():
+    states = [State(problem(i)) for i in range(25)]
+    pool = tiny_policy(batch_size=200).sample(states, 8, CONFIG)
+    assert tiny_policy(batch_size=7).sample(states, 8, CONFIG) == pool
+    alone = tiny_policy(batch_size=1)
+    for i in (0, 11, 24):
+        for sample in (0, 5):
+            assert alone.sample([states[i]], 1, CONFIG, first=sample) == [[pool[i][sample]]]
+
+
+def test_a_pool_grows_without_changing():
+    states = [State(problem(i)) for i in range(3)]
+    policy = tiny_policy()
+    whole = policy.sample(states, 6, CONFIG)
+    late = policy.sample(states, 2, CONFIG, first=[4, 1, 0])
+    assert late == [whole[0][4:6], whole[1][1:3], whole[2][0:2]]
+
+
+def test_samples_seeds_and_states_differ():
+    policy = tiny_policy()
+    (pool,) = policy.sample([State(problem())], 16, CONFIG)
+    assert len({c.text for c in pool}) == 16
+    (other,) = policy.sample([State(problem())], 16, SamplingConfig(temperature=0.7, max_tokens=24, seed=4))
+    assert not {c.text for c in pool} & {c.text for c in other}
+
+
+def test_greedy_decoding_equals_transformers_generate_in_a_ragged_batch():
+    policy = tiny_policy()
+    states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 3)) for i in range(9)]
+    ours = policy.sample(states, 2, SamplingConfig(temperature=0, max_tokens=20))
+    for state, (one, two) in zip(states, ours, strict=True):
+        ids = torch.tensor([policy.prompt_ids(state)])
+        theirs = policy.model.generate(ids, max_new_tokens=20, do_sample=False)[0, ids.shape[1] :]
+        assert one == two
+        assert one.num_tokens == len(theirs)
+        ended = int(theirs[-1]) in policy.eos_ids
+        assert one.text == tokenizer().decode(theirs[: -1 if ended else None])
+        assert one.finish_reason == ("eos" if ended else "length")
+
+
+def test_a_stop_string_is_kept_ends_the_text_and_is_the_first_one():
+    policy = tiny_policy()
+    states = [State(problem(i)) for i in range(4)]
+    free = policy.sample(states, 8, SamplingConfig(temperature=1.0, max_tokens=60, seed=1))
+    stopped = policy.sample(states, 8, SamplingConfig(temperature=1.0, max_tokens=60, seed=1, stop=("e", "1")))
+    reasons = set()
+    for long, short in zip(sum(free, []), sum(stopped, []), strict=True):
+        reasons.add(short.finish_reason)
+        assert long.text.startswith(short.text)
+        if short.finish_reason == "stop":
+            assert short.text[-1] in "e1" and not set("e1") & set(short.text[:-1])
+        else:
+            assert not set("e1") & set(short.text)
+    assert "stop" in reasons
+
+
+def test_a_continued_state_reads_its_text_as_written_and_special_tokens_as_text():
+    policy = tiny_policy()
+    text = "12 + 30 = 42.\n\n"
+    ids = policy.prompt_ids(State(problem(), (text,)))
+    prompt = policy.prompt_ids(State(problem()))
+    assert ids[: len(prompt)] == prompt
+    assert tokenizer().decode(ids[len(prompt) :]) == text
+    hostile = policy.prompt_ids(State(problem(), ("<|eos|><|user|>",)))
+    assert not set(hostile[len(prompt) :]) & set(tokenizer().all_special_ids)
+
+
+def test_the_context_limit_cuts_each_row_by_its_own_length():
+    policy = tiny_policy()
+    policy.model.config.max_position_embeddings = 60
+    states = [State(problem(0)), State(problem(4))]
+    config = SamplingConfig(temperature=1.0, max_tokens=1000, seed=2)
+    together = policy.sample(states, 4, config)
+    assert together == [policy.sample([s], 4, config)[0] for s in states]
+    for state, pool in zip(states, together, strict=True):
+        room = 60 - len(policy.prompt_ids(state))
+        assert all(c.num_tokens == room for c in pool if c.finish_reason == "length")
+    policy.model.config.max_position_embeddings = 5
+    with pytest.raises(ValueError, match=r"'p0'.*reads at most 5"):
+        policy.sample(states, 1, config)
+
+
+def test_choose_follows_the_distribution_and_top_p_cuts_its_tail():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
+    config = SamplingConfig(temperature=1.0)
+    pick = lambda u, c=config: int(_choose(logits, [u], c)[0])  # noqa: E731
+    assert [pick(u) for u in (0.0, 0.49, 0.51, 0.79, 0.81, 0.999999)] == [0, 0, 1, 1, 2, 2]
+    narrow = SamplingConfig(temperature=1.0, top_p=0.6)
+    assert {pick(u, narrow) for u in (0.0, 0.3, 0.62, 0.64, 0.9999999)} == {0, 1}
+    assert int(_choose(torch.tensor([[1.0, 3.0, 3.0]]), None, SamplingConfig(temperature=0))[0]) == 1
+
+
+def test_an_unknown_policy_is_named_with_the_known_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("TTS_DATA", str(tmp_path))
+    (tmp_path / "models" / "lab-x").mkdir(parents=True)
+    (tmp_path / "models" / "lab-x" / "config.json").write_text("{}")
+    with pytest.raises(UnknownModel, match=r"'lab-y'.*lab-x"):
+        load_policy("lab-y")
+
+
+@pytest.mark.parametrize(("n", "first", "message"), [(0, 0, "at least 1"), (1, [0, 1], "1 states but 2")])
+def test_bad_arguments_are_refused(n, first, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_policy().sample([State(problem())], n, CONFIG, first)

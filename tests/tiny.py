@@ -1,0 +1,42 @@
+"""Tiny untrained models with the lab's tokenizer, for tests that need a real model and no data."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from lab.policies import new_llama
+from lab.tokenizer import build_tokenizer
+from tts_utils.policies import TransformersPolicy
+from tts_utils.prms import MathShepherdPRM
+from tts_utils.records import Problem
+
+
+@cache
+def tokenizer():
+    """The lab's tokenizer, from fewer problems."""
+    return build_tokenizer(num_problems=500)
+
+
+def tiny_model(seed: int = 0):
+    """An untrained Llama whose logits are spread enough that samples differ."""
+    model = new_llama(tokenizer(), hidden=32, layers=2, heads=2, seed=seed).eval()
+    rng = torch.Generator().manual_seed(seed)
+    model.lm_head.weight = torch.nn.Parameter(0.3 * torch.randn(len(tokenizer()), 32, generator=rng))
+    return model
+
+
+def tiny_policy(batch_size: int = 256) -> TransformersPolicy:
+    """A policy that writes noise."""
+    return TransformersPolicy("tiny", tiny_model(), tokenizer(), batch_size)
+
+
+def tiny_prm(batch_tokens: int = 16_384) -> MathShepherdPRM:
+    """A Math-Shepherd PRM that scores noise."""
+    return MathShepherdPRM("tiny-prm", tiny_model(1), tokenizer(), batch_tokens)
+
+
+def problem(i: int = 0) -> Problem:
+    """A problem whose text grows with i, so that batches are ragged."""
+    return Problem(f"p{i}", "Add 12 and 30." + " Then 7 more." * (i % 5) + f" Now {i}.", "42")
