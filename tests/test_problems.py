@@ -15,7 +15,9 @@ from tts_utils.problems import DataDirError, ProblemError, data_dir, dataset_nam
 
 def write(folder, *rows, name="mine.jsonl"):
     path = folder / name
-    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8")
+    path.write_text(
+        "".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), encoding="utf-8"
+    )
     return str(path)
 
 
@@ -23,7 +25,14 @@ GOOD = {"problem_id": "a", "problem": "What is 6 * 7?", "answer": "42"}
 
 
 def test_every_field_and_the_rest_into_meta(tmp_path):
-    row = {**GOOD, "level": 3, "subject": "Algebra", "solution": "It is 42.", "given": [6, 7], "template": "times"}
+    row = {
+        **GOOD,
+        "level": 3,
+        "subject": "Algebra",
+        "solution": "It is 42.",
+        "given": [6, 7],
+        "template": "times",
+    }
     (problem,) = load_problems(write(tmp_path, row))
     assert (problem.problem_id, problem.text, problem.answer) == ("a", "What is 6 * 7?", "42")
     assert (problem.level, problem.subject, problem.solution) == (3, "Algebra", "It is 42.")
@@ -31,7 +40,13 @@ def test_every_field_and_the_rest_into_meta(tmp_path):
 
 
 def test_other_names_of_fields(tmp_path):
-    row = {"unique_id": "test/1.json", "question": "6 * 7?", "solution": r"So \boxed{42}.", "level": "Level 5", "type": "X"}
+    row = {
+        "unique_id": "test/1.json",
+        "question": "6 * 7?",
+        "solution": r"So \boxed{42}.",
+        "level": "Level 5",
+        "type": "X",
+    }
     (problem,) = load_problems(write(tmp_path, row))
     assert (problem.problem_id, problem.text, problem.answer) == ("test/1.json", "6 * 7?", "42")
     assert (problem.level, problem.subject, problem.meta) == (5, "X", {})
@@ -98,7 +113,11 @@ def test_sets_under_data_and_the_unknown_one(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "repo", "split"),
-    [("MATH-500", "HuggingFaceH4/MATH-500", "test"), ("AIME24", "HuggingFaceH4/aime_2024", "train"), ("a/b", "a/b", "only")],
+    [
+        ("MATH-500", "HuggingFaceH4/MATH-500", "test"),
+        ("AIME24", "HuggingFaceH4/aime_2024", "train"),
+        ("a/b", "a/b", "only"),
+    ],
 )
 def test_hub_data_sets(tmp_path, monkeypatch, name, repo, split):
     asked = []

@@ -88,7 +88,10 @@ def greedy_tree(problem, depth):
     """A step-wise method, as a stranger to the driver would write it: expand two at a time, keep the better."""
     state, tokens = mdp.initial_state(problem), 0
     for level in range(depth):
-        left, right = yield [Sample(state, 1, 2 * level, stop=("\n\n",)), Sample(state, 1, 2 * level + 1, ("\n\n",))]
+        left, right = yield [
+            Sample(state, 1, 2 * level, stop=("\n\n",)),
+            Sample(state, 1, 2 * level + 1, ("\n\n",)),
+        ]
         branches = [mdp.transition(state, c.text) for c in (*left, *right)]
         scores = yield Score(tuple(branches))
         state = max(zip(scores, branches, strict=True), key=lambda pair: pair[0].scores[-1])[1]

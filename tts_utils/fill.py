@@ -108,7 +108,7 @@ def fill_samples(
         refresh()
         rows, columns = blocks[block]
         methods = [
-            search.best_of_n(problem, len(run), first=columns.start + run[0], scored=False)
+            search.best_of_n(problem, len(run), first=columns.start + int(run[0]), scored=False)
             for problem, there in zip(problems[rows], have[rows, columns], strict=True)
             for run in _runs(np.flatnonzero(~there))
         ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -130,8 +132,6 @@ def circumstances() -> dict[str, str]:
 
 def hardware() -> str:
     """The processor, the number of usable cores, and the GPUs if torch is loaded and sees any."""
-    import sys
-
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -145,6 +145,7 @@ def hardware() -> str:
     return ", ".join(parts)
 
 
+@functools.cache
 def _code_version() -> str:
     root = Path(tts_utils.__file__).resolve().parent.parent
     if not (root / ".git").exists():
