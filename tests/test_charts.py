@@ -157,10 +157,24 @@ def test_the_menu_offers_each_policy_once_and_begins_with_the_first():
         charts.accuracy_by_budget(ACCURACY, menu="prm")
 
 
-def test_a_problem_always_solved_falls_into_the_last_bin():
-    rows = rows_of(charts.pass_at_1_distribution(PASS))
-    assert [row["bin"] for row in rows] == [0.0, 0.5, 0.9]
-    assert rows[-1]["bin_end"] == pytest.approx(1.0)
+def test_problems_are_counted_by_bin_and_level_and_one_always_solved_falls_into_the_last_bin():
+    frame = pd.DataFrame(
+        {
+            "problem_id": list("abcd"),
+            "pass_at_1": [0.0, 0.55, 1.0, 0.58],
+            "difficulty": ["hard", "easy", "easy", "easy"],
+            "policy": ["small", "small", "small", "large"],
+        }
+    )
+    rows = rows_of(charts.pass_at_1_distribution(frame, menu="policy"))
+    counted = {(row["bin"], row["difficulty"], row["policy"]): row["problems"] for row in rows}
+    assert counted == {
+        (0.0, "hard", "small"): 1,
+        (0.5, "easy", "small"): 1,
+        (0.9, "easy", "small"): 1,
+        (0.5, "easy", "large"): 1,
+    }
+    assert sum(row["problems"] for row in rows_of(charts.pass_at_1_distribution(frame))) == 4
 
 
 def test_differences_are_shown_in_percentage_points():

@@ -134,7 +134,9 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
         menu: a column whose values a menu under the chart chooses from, e.g. "policy".
     """
     _require(frame, "pass_at_1_distribution", ["problem_id", "pass_at_1", *([menu] if menu else [])])
+    by = ["bin", *(["difficulty"] if "difficulty" in frame else []), *([menu] if menu else [])]
     shown = frame.assign(bin=(frame["pass_at_1"] * 10).clip(upper=9.999).astype(int) / 10)
+    shown = shown.groupby(by, sort=False).size().reset_index(name="problems")
     shown = shown.assign(bin_end=shown["bin"] + 0.1)
     encodings: dict[str, Any] = {
         "x": alt.X(
@@ -145,11 +147,11 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
             scale=alt.Scale(domain=[0, 1]),
         ),
         "x2": alt.X2("bin_end:Q"),
-        "y": alt.Y("count():Q", title="problems"),
+        "y": alt.Y("problems:Q"),
         "tooltip": [
             alt.Tooltip("bin:Q", title="from", format=".0%"),
             alt.Tooltip("bin_end:Q", title="to", format=".0%"),
-            alt.Tooltip("count():Q", title="problems"),
+            alt.Tooltip("problems:Q"),
         ],
     }
     if "difficulty" in frame:
@@ -299,7 +301,7 @@ def step_inspector(frame: pd.DataFrame, *, row_height: int = 16) -> alt.LayerCha
         .encode(x, y, color=_contrasting("score"))
         .properties(name="rejected")
     )
-    return _dress(_with_detail(alt.layer(cells, crosses), base, pick, height), bottom=150)
+    return _dress(_with_detail(alt.layer(cells, crosses), base, pick, height), bottom=_room(details))
 
 
 def prefix_tree(frame: pd.DataFrame, *, height: int = 360) -> alt.LayerChart:
@@ -367,7 +369,7 @@ def prefix_tree(frame: pd.DataFrame, *, height: int = 360) -> alt.LayerChart:
         .encode(x, alt.Y("middle:Q", scale=scale), color=_contrasting("value"))
         .properties(name="rejected")
     )
-    return _dress(_with_detail(alt.layer(blocks, crosses), base, pick, height), bottom=150)
+    return _dress(_with_detail(alt.layer(blocks, crosses), base, pick, height), bottom=_room(details))
 
 
 def _require(frame: pd.DataFrame, chart: str, columns: Sequence[str]) -> None:
@@ -412,6 +414,10 @@ def _detail(head: str, text: str) -> str:
         part for line in text.strip().splitlines() for part in textwrap.wrap(line, WRAP)
     ]
     return "\n".join(lines if len(lines) <= 9 else [*lines[:8], "…"])
+
+
+def _room(details: Sequence[str]) -> int:
+    return 16 * max(detail.count("\n") + 1 for detail in details) + 12  # px, for the longest text
 
 
 def _score_colour(field: str, title: str) -> alt.Color:
