@@ -54,7 +54,10 @@ def test_doctests(no_process):
         ("\\boxed{}", ""),
         ("} \\boxed{5}", "5"),
         ("The final answer is: $\\boxed{42}$. I hope it is correct.", "42"),
-        ("\\boxed{1}. The final answer is $42$. I hope it is correct.", "42"),  # this phrase comes before the box
+        (
+            "\\boxed{1}. The final answer is $42$. I hope it is correct.",
+            "42",
+        ),  # this phrase comes before the box
         ("The final answer is $\\frac{1}{2}$. I hope so. \\boxed{3}", "\\frac{1}{2}"),
         ("The final answer is five. $3$. I hope so. \\boxed{3}", "3"),
         ("The answer is 3.5 metres. So we are done.", "3.5 metres"),
@@ -105,7 +108,7 @@ def test_boxed_content_comes_back(depth, before):
 
 
 def test_hostile_text_is_read_in_linear_time():
-    start = time.perf_counter()
+    start = time.process_time()
     assert extract_answer("\\boxed{" * 15_000) == ""
     assert extract_answer("\\boxed{" * 15_000 + "5" + "}" * 15_000) == "5"
     assert extract_answer("{" * 100_000 + "}" * 100_000) == ""
@@ -113,7 +116,7 @@ def test_hostile_text_is_read_in_linear_time():
     extract_answer("$. I hope" * 10_000)
     extract_answer("9" * 100_000, last_number=True)
     extract_answer("9," * 50_000, last_number=True)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(
@@ -193,7 +196,15 @@ def test_reflexive(text):
 
 @needs_maths
 @pytest.mark.parametrize(
-    "answer", ["9^{9^{9^9}}", "2^{10^9}", "(10^8)!", "{" * 450 + "5" + "}" * 450, "{" * 100_000, "\\sqrt{" * 60 + "}" * 60]
+    "answer",
+    [
+        "9^{9^{9^9}}",
+        "2^{10^9}",
+        "(10^8)!",
+        "{" * 450 + "5" + "}" * 450,
+        "{" * 100_000,
+        "\\sqrt{" * 60 + "}" * 60,
+    ],
 )
 def test_hard_time_limit_in_a_thread(answer, monkeypatch):
     process = MathProcess()
@@ -221,7 +232,7 @@ def test_a_hopeless_answer_costs_the_limit_once():
     assert not process.equal("x", "y", 60.0)
     start = time.perf_counter()
     assert not any(process.equal("9^{9^{9^9}}", str(i), 1.0) for i in range(50))
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 20  # not 50
     assert process.equal("\\frac12", "0.5", 60.0)  # a new process, and no late reply of the old one
     process.stop()
 
@@ -242,7 +253,9 @@ def test_threads_take_turns():
     wrong = []
 
     def ask(i):
-        if not process.equal(f"\\frac{{{i}}}{{2}}", f"{i / 2}", 60.0) or process.equal(f"\\frac{{{i}}}{{2}}", f"{i}.1", 60.0):
+        if not process.equal(f"\\frac{{{i}}}{{2}}", f"{i / 2}", 60.0) or process.equal(
+            f"\\frac{{{i}}}{{2}}", f"{i}.1", 60.0
+        ):
             wrong.append(i)
 
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(1, 9)]
@@ -279,15 +292,19 @@ def test_model_text_is_never_run(tmp_path):
 
 
 def test_importing_starts_nothing():
-    code = "import sys, threading, tts_utils.answers as a; assert a._MATHS._process is None and threading.active_count() == 1;"
-    code += "assert not {'sympy', 'math_verify', 'torch'} & set(sys.modules); assert a.equivalent('12', '012')"
+    code = "import sys, threading, tts_utils.answers as a; assert a._MATHS._process is None;"
+    code += "assert threading.active_count() == 1;"
+    code += (
+        "assert not {'sympy', 'math_verify', 'torch'} & set(sys.modules); assert a.equivalent('12', '012')"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @needs_maths
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_the_process_does_not_outlive_its_parent():
-    code = "import os, signal; from tts_utils import answers as a; a.equivalent('x', '2x'); print(a._MATHS._process.pid, flush=True);"
+    code = "import os, signal; from tts_utils import answers as a; a.equivalent('x', '2x');"
+    code += "print(a._MATHS._process.pid, flush=True);"
     code += "os.kill(os.getpid(), signal.SIGKILL)"
     pid = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).stdout)
 
@@ -344,8 +361,10 @@ REAL = Path(os.environ.get("TTS_REAL_FILES", "nowhere"))
 
 
 @needs_maths
-@pytest.mark.skipif(not (REAL / "math500.jsonl").exists(), reason="set TTS_REAL_FILES to the folder with math500.jsonl")
+@pytest.mark.skipif(
+    not (REAL / "math500.jsonl").exists(), reason="set TTS_REAL_FILES to the folder with math500.jsonl"
+)
 def test_math_500_solutions_hold_their_answers():
-    problems = [json.loads(line) for line in (REAL / "math500.jsonl").open()]
+    problems = [json.loads(line) for line in (REAL / "math500.jsonl").read_bytes().splitlines()]
     assert len(problems) == 500
     assert all(grade(extract_answer(p["solution"]), p["answer"]) for p in problems)

@@ -21,13 +21,20 @@ def test_doctests():
 
 @pytest.mark.parametrize("row", rows("derived_flops_check.csv"), ids=lambda row: row["model"])
 def test_table_4_is_reproduced(row):
-    printed = next(r for r in rows("table4_flops.csv") if r["policy_model"].removesuffix("-Instruct") == row["model"])
+    printed = next(
+        r for r in rows("table4_flops.csv") if r["policy_model"].removesuffix("-Instruct") == row["model"]
+    )
     computed = pretraining_flops(float(row["params"]), float(row["train_tokens"]))
     assert computed == pytest.approx(float(row["pretrain_flops_computed"]), rel=5e-4)
-    # "reproduced" means equal in the three digits that Table 4 prints; 3.645e25 is halfway and printed as 3.65
-    assert computed == pytest.approx(float(printed["pretraining_flops"]), abs=0.501e-2 * 10 ** int(f"{computed:e}"[-2:]))
+    # "reproduced" means equal in the three digits that Table 4 prints; 3.645e25 is halfway and printed as
+    # 3.65
+    assert computed == pytest.approx(
+        float(printed["pretraining_flops"]), abs=0.501e-2 * 10 ** int(f"{computed:e}"[-2:])
+    )
     tokens = float(row["inference_tokens_implied=inf_flops/(2*params)"])
-    assert inference_flops(float(row["params"]), tokens) == pytest.approx(float(printed["inference_flops"]), rel=1e-4)
+    assert inference_flops(float(row["params"]), tokens) == pytest.approx(
+        float(printed["inference_flops"]), rel=1e-4
+    )
 
 
 def test_units():
@@ -38,9 +45,9 @@ def test_units():
 
 @pytest.mark.parametrize("function", [inference_flops, pretraining_flops])
 def test_errors_name_the_argument(function):
-    with pytest.raises(ValueError, match="num_params.*-1"):
+    with pytest.raises(ValueError, match=r"num_params.*-1"):
         function(-1, 5)
-    with pytest.raises(ValueError, match="num_tokens.*nan"):
+    with pytest.raises(ValueError, match=r"num_tokens.*nan"):
         function(1, float("nan"))
 
 
@@ -50,4 +57,6 @@ def test_every_paper_row_names_its_source():
             assert None not in row, path.name
             assert row.get("source") or path.name == "derived_flops_check.csv", path.name
     text = (PAPER / "README.md").read_text()
-    assert {path.name for path in PAPER.glob("*.csv")} == {name for name in text.split("`") if name.endswith(".csv")}
+    assert {path.name for path in PAPER.glob("*.csv")} == {
+        name for name in text.split("`") if name.endswith(".csv")
+    }

@@ -107,7 +107,7 @@ def test_select_without_any_answer(rule):
 def test_select_names_the_place():
     with pytest.raises(ValueError, match="problem 1, sample 0: score nan"):
         select([[0, 1], [0, 1]], [[0.1, 0.2], [float("nan"), 0.2]], "prm_vote")
-    with pytest.raises(ValueError, match="problem 0, sample 1: score 1.5"):
+    with pytest.raises(ValueError, match=r"problem 0, sample 1: score 1\.5"):
         select([[0, 1]], [[0.1, 1.5]], "prm_vote")
     with pytest.raises(ValueError, match="needs scores"):
         select([[0, 1]], None, "prm_max")

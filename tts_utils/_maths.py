@@ -1,11 +1,13 @@
 """Asks math-verify whether two answers are equal, in a process of its own, within a hard time limit.
 
-Both ends of the pipe are here. :class:`MathProcess` is the near end. The far end, :func:`serve`, runs when this file is run
-as a script: one question per line on standard input, ``{"a": ..., "b": ..., "seconds": ...}``, and reports on standard output,
-``{"stage": "ready"}`` once, then ``{"stage": "a"}``, ``{"stage": "b"}``, ``{"stage": "compare"}`` and ``{"equal": true | false}``.
+Both ends of the pipe are here. :class:`MathProcess` is the near end. The far end, :func:`serve`, runs when
+this file is run as a script. It takes one question per line on standard input,
+``{"a": ..., "b": ..., "seconds": ...}``, and reports on standard output: ``{"stage": "ready"}`` once; then,
+for each, the stages "a", "b" and "compare", and ``{"equal": true | false}``.
 
-Why a process: math-verify's own limit is a signal, which works in the main thread only, and nothing inside a process ends
-one long operation on integers. Why not multiprocessing: it would import the caller's script again, and pickle.
+Why a process: math-verify's own limit is a signal, which works in the main thread only, and nothing inside a
+process ends one long operation on integers. Why not multiprocessing: it would import the caller's script
+again, and pickle.
 """
 
 from __future__ import annotations
@@ -42,8 +44,8 @@ class MathProcess:
     def equal(self, a: str, b: str, seconds: float) -> bool:
         """Say whether math-verify holds ``a`` and ``b`` equal, either way round; not in ``seconds`` means no.
 
-        Starting the process, once, comes on top of ``seconds``. An answer found to be beyond the limit by itself is remembered, so
-        that it costs the limit once and not once per comparison.
+        Starting the process, once, comes on top of ``seconds``. An answer found to be beyond the limit by
+        itself is remembered, so that it costs the limit once and not once per comparison.
 
         Raises:
             RuntimeError: math-verify is missing, or its process does not start.
@@ -76,7 +78,8 @@ class MathProcess:
             raise RuntimeError(
                 "comparing answers that are not plain integers needs math-verify: pip install math-verify"
             )
-        command = [sys.executable, "-P", __file__]  # -P: this folder's modules must not hide others of the same name
+        # -P: this folder's modules must not hide others of the same name
+        command = [sys.executable, "-P", __file__]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, text=True, encoding="utf-8", **pipes)
         self._reports = queue.Queue()
@@ -84,7 +87,9 @@ class MathProcess:
         atexit.register(self.stop)
         if self._report(time.monotonic() + START_LIMIT) is None:
             self.stop()
-            raise RuntimeError(f"the process that compares answers did not start; see why: {' '.join(command)}")
+            raise RuntimeError(
+                f"the process that compares answers did not start; see why: {' '.join(command)}"
+            )
 
     def _ask(self, question: str, answers: dict[str, str], deadline: float) -> bool:
         """Send one question; its answer, or False when the process dies or the time is over."""
@@ -111,7 +116,7 @@ class MathProcess:
 
 
 def _forward(stream: object, reports: queue.Queue[str | None]) -> None:
-    """Put every line of the stream in the queue, and None at its end: a pipe cannot be read with a limit everywhere."""
+    """Put every line of the stream in the queue, None at its end; a pipe cannot be read with a limit."""
     with stream:
         for line in stream:
             reports.put(line)
@@ -130,7 +135,7 @@ def serve() -> None:
     from sympy.parsing import sympy_parser
 
     def build(code: str, local_dict: dict, global_dict: dict) -> object:
-        """Build what SymPy would have eval()ed: a name, or one number or symbol; text from a model is never run."""
+        """Build what SymPy would eval(): a name, or one number or symbol; text from a model is never run."""
         found = re.fullmatch(r"\s*(Integer|Float|Symbol)?\s*\(?\s*'?([\w.+-]+)'?\s*\)?\s*", code)
         if not found:
             raise ValueError("not a name, a number or a symbol")
@@ -145,7 +150,8 @@ def serve() -> None:
     @lru_cache(maxsize=8192)
     def read(answer: str) -> list:
         parsed = parse(f"\\boxed{{{answer}}}", extraction_config=latex_only, parsing_timeout=None)
-        verify(parsed, [Integer(9973)], timeout_seconds=None)  # evaluates it, so that a hopeless one is found out here
+        # evaluates it, so that a hopeless one is found out here
+        verify(parsed, [Integer(9973)], timeout_seconds=None)
         return parsed
 
     def say(**report: object) -> None:
@@ -154,7 +160,8 @@ def serve() -> None:
     say(stage="ready")
     for line in sys.stdin:
         question = json.loads(line)
-        # A thread of C: it ends the process even inside one long operation on integers, and when the parent is gone.
+        # A thread of C: it ends the process even inside one long operation on integers, and when the parent
+        # is gone.
         faulthandler.dump_traceback_later(question["seconds"], exit=True, file=sys.stderr)
         try:
             say(stage="a")

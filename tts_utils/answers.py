@@ -1,9 +1,11 @@
-r"""Extract the final answer of a completion, and decide whether it is right: the only definition of "correct" here.
+r"""Extract the final answer of a completion and decide whether it is right: the only definition of "correct".
 
-Integers, equal strings and plain words are decided in place. Everything else is math-verify's to decide, in one separate process
-with a hard time limit that also works in threads and notebooks (see ``_maths``). Importing this module starts nothing.
-Source: the extraction order is that of the authors' released code of Liu et al. 2025 (arXiv:2502.06703); where the comparison
-differs from theirs (string equality, numbers within 1e-4, SymPy without a limit) is said at :func:`equivalent`.
+Integers, equal strings and plain words are decided in place. Everything else is math-verify's to decide, in
+one separate process with a hard time limit that also works in threads and notebooks (see ``_maths``).
+Importing this module starts nothing.
+Source: the extraction order is that of the authors' released code of Liu et al. 2025 (arXiv:2502.06703);
+where the comparison differs from theirs (string equality, numbers within 1e-4, SymPy without a limit) is said
+at :func:`equivalent`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ TIME_LIMIT = 5.0
 """Seconds for comparing two answers; what is not found equal in that time is not equal."""
 
 MAX_CHARS = 1000
-"""Answers longer than this are compared as strings only; the longest of MATH-500 has fewer than 60 characters."""
+"""Answers longer than this are compared as strings only; the longest of MATH-500 has 53 characters."""
 
 _TOKENS = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)  # "\{" is no brace
 _INTEGER = re.compile(r"([+-]?)([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)")
@@ -37,10 +39,11 @@ _MATHS = MathProcess()  # starts nothing until it is asked
 def extract_answer(text: str, last_number: bool = False) -> str:
     r"""Return the final answer stated in a completion, or "" if it states none.
 
-    The first of these that is there: the mathematics in "final answer is $...$. I hope"; the last ``\boxed{...}`` that has an
-    end and is not blank (of nested ones the innermost); what follows the last "he answer is"; what follows the last "final answer
-    is"; and, only with ``last_number``, the last number. So by default a completion that never says which number is its answer
-    has none; it is wrong and has no vote, rather than being credited with the last number it happened to write.
+    The first of these that is there: the mathematics in "final answer is $...$. I hope"; the last
+    ``\boxed{...}`` that has an end and is not blank (of nested ones the innermost); what follows the last "he
+    answer is"; what follows the last "final answer is"; and, only with ``last_number``, the last number. So
+    by default a completion that never says which number is its answer has none; it is wrong and has no vote,
+    rather than being credited with the last number it happened to write.
 
     Args:
         text: a completion, of any length.
@@ -49,8 +52,9 @@ def extract_answer(text: str, last_number: bool = False) -> str:
     Returns:
         The answer without surrounding white space, dollar signs and full stop; otherwise as written.
 
-    Source: the authors' released code. Differs: it always falls back on the last number; it keeps all that follows "answer is",
-    here only the rest of that sentence or formula counts; and here a colon after "is" is allowed.
+    Source: the authors' released code. Differs: it always falls back on the last number; it keeps all that
+    follows "answer is", here only the rest of that sentence or formula counts; and here a colon after "is" is
+    allowed.
 
     >>> extract_answer(r"So it is $\boxed{\frac{1}{2}}$. I hope it is correct.")
     '\\frac{1}{2}'
@@ -76,22 +80,25 @@ def extract_answer(text: str, last_number: bool = False) -> str:
 def equivalent(a: str, b: str) -> bool:
     r"""Say whether two answers mean the same.
 
-    Symmetric, and reflexive; not transitive, since math-verify is lenient (``10\%`` equals both 10 and 0.1). In this order:
+    Symmetric, and reflexive; not transitive, since math-verify is lenient (``10\%`` equals both 10 and 0.1).
+    In this order:
 
     1. equal strings after tidying (white space, dollars, ``\left``, ``\dfrac``, a box around it all): yes;
-    2. two integers (signs, leading zeros and thousands separators allowed): by value. Two numbers with a base, ``10_2``: by digits and
-       base. Words of four letters or more: by letters, whatever their case; never equal to an integer. Several numbers in a row, ``3 8``,
-       or what is longer than ``MAX_CHARS`` or not balanced in its braces: equal to nothing but itself;
-    3. math-verify, each wrapped in a box, either way round, within ``TIME_LIMIT`` seconds in all; later is no. Results are cached.
+    2. two integers (signs, leading zeros and thousands separators allowed): by value. Two numbers with a
+       base, ``10_2``: by digits and base. Words of four letters or more: by letters, whatever their case;
+       never equal to an integer. Several numbers in a row, ``3 8``, or what is longer than ``MAX_CHARS`` or
+       not balanced in its braces: equal to nothing but itself;
+    3. math-verify, each wrapped in a box, either way round, within ``TIME_LIMIT`` seconds in all; later is
+       no. Results are cached.
 
-    Step 2 puts right what math-verify would get wrong (6_8 = 6_7, Friday = dayFri, 3 8 = 11), and lets data whose answers are
-    integers do without it.
+    Step 2 puts right what math-verify would get wrong (6_8 = 6_7, Friday = dayFri, 3 8 = 11), and lets data
+    whose answers are integers do without it.
 
     Raises:
         RuntimeError: step 3 is reached and math-verify is not installed.
 
-    Source: math-verify as the authors' README recommends; their code compares numbers within a relative 1e-4, this one by math-verify's
-    six digits.
+    Source: math-verify as the authors' README recommends; their code compares numbers within a relative 1e-4,
+    this one by math-verify's six digits.
 
     >>> equivalent("007", "7"), equivalent("1,000", "1000"), equivalent("12", "13")
     (True, True, False)
@@ -123,8 +130,8 @@ def group_answers(answers: Sequence[str], by: str = "equivalence") -> NDArray[np
         by: "equivalence", or "string" for equality after tidying only, as the authors' code groups votes.
 
     Returns:
-        (S,) numbers 0, 1, ... in order of first appearance; -1 for an empty answer. An answer joins the first group whose first member
-        it is equivalent to.
+        (S,) numbers 0, 1, ... in order of first appearance; -1 for an empty answer. An answer joins the first
+        group whose first member it is equivalent to.
 
     Raises:
         ValueError: unknown ``by``.
@@ -140,7 +147,9 @@ def group_answers(answers: Sequence[str], by: str = "equivalence") -> NDArray[np
     for i, answer in enumerate(answers):
         key = _key(answer)
         if key not in numbers:
-            same = (n for n, leader in enumerate(leaders) if by == "equivalence" and _equivalent_keys(key, leader))
+            same = (
+                n for n, leader in enumerate(leaders) if by == "equivalence" and _equivalent_keys(key, leader)
+            )
             numbers[key] = next(same, len(leaders))
             if numbers[key] == len(leaders):
                 leaders.append(key)
@@ -170,7 +179,7 @@ def _ask_maths(a: str, b: str) -> bool:
 
 
 def _kind(key: str) -> str:
-    """How a tidied answer is compared: "integer", "words", "based", "string" (equal to itself only), or "maths"."""
+    """Say how an answer is compared: "integer", "words", "based", "string" (as such only) or "maths"."""
     if len(key) > MAX_CHARS or _NUMBERS_IN_A_ROW.fullmatch(key):
         return "string"
     for kind, pattern in (("integer", _INTEGER), ("words", _WORDS), ("based", _IN_BASE)):
@@ -211,7 +220,7 @@ def _key(answer: str) -> str:
 
 
 def _boxes(text: str) -> list[tuple[int, str]]:
-    r"""Return (place, content) of every ``\boxed{...}`` with balanced braces, by the place where it opens; in one pass."""
+    r"""Return (place, content) of every ``\boxed{...}`` with balanced braces, by place, in one pass."""
     found: list[tuple[int, str]] = []
     opened: list[tuple[bool, int, int]] = []  # (is a box, its place, where its content begins)
     for token in _TOKENS.finditer(text):
@@ -240,8 +249,11 @@ def _first_statement(text: str) -> str:
 
 def _bare(text: str) -> str:
     r"""Return a text without surrounding white space, ``$``, ``\(...\)``, ``\[...\]`` and full stop."""
-    text = text.strip().removesuffix(".").rstrip()
+    text = text.strip()
+    if not text.endswith(r"\right."):
+        text = text.removesuffix(".").rstrip()
     for left, right in (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]")):
-        if len(text) > len(left) and text.startswith(left) and text.endswith(right) and not text.endswith("\\" + right):
+        enclosed = len(text) > len(left) and text.startswith(left) and text.endswith(right)
+        if enclosed and not text.endswith("\\" + right):
             text = text[len(left) : len(text) - len(right)].strip()
     return text

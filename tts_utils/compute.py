@@ -1,7 +1,8 @@
 """Floating-point operations of inference and of pre-training, by the usual two rules of thumb.
 
-Times nothing and counts no tokens. A method's full price is the policy's and the PRM's: the PRM reads what it scores, so
-``inference_flops`` holds for it too, with the tokens it read. The paper's Table 4 leaves the PRM out.
+Times nothing and counts no tokens. A method's full price is the policy's and the PRM's: the PRM reads what it
+scores, so ``inference_flops`` holds for it too, with the tokens it read. The paper's Table 4 leaves the PRM
+out.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ def inference_flops(num_params: float, num_tokens: float) -> float:
     """Return 2 P D, the forward pass of P parameters over D tokens, generated or read.
 
     Args:
-        num_params: P, 0 or more. For a mixture of experts say which you take: the active ones are what is computed with.
+        num_params: P, 0 or more. For a mixture of experts say which you take: the active ones are what is
+            computed with.
         num_tokens: D, 0 or more; of all samples together.
 
     Raises:
         ValueError: a negative or NaN argument.
 
-    Source: Kaplan et al. 2020 (arXiv:2001.08361), attention over the context left out. The paper gives no recipe for its inference figures
-    (Table 4); they imply the token counts in ``data/paper/derived_flops_check.csv``.
+    Source: Kaplan et al. 2020 (arXiv:2001.08361), attention over the context left out. The paper gives no
+    recipe for its inference figures (Table 4); they imply the token counts in
+    ``data/paper/derived_flops_check.csv``.
 
     >>> inference_flops(3e9, 400)
     2400000000000.0
@@ -36,8 +39,8 @@ def pretraining_flops(num_params: float, num_tokens: float) -> float:
     Raises:
         ValueError: a negative or NaN argument.
 
-    Source: Kaplan et al. 2020 (arXiv:2001.08361); with the models' published D it gives the pre-training column of Table 4 of
-    Liu et al. 2025 (arXiv:2502.06703), see ``data/paper/derived_flops_check.csv``.
+    Source: Kaplan et al. 2020 (arXiv:2001.08361); with the models' published D it gives the pre-training
+    column of Table 4 of Liu et al. 2025 (arXiv:2502.06703), see ``data/paper/derived_flops_check.csv``.
 
     >>> pretraining_flops(3e9, 9e12)
     1.62e+23

@@ -1,8 +1,9 @@
 r"""The Markov decision process of step-by-step reasoning: states, actions (steps), transition, end.
 
-Text is split and joined exactly: ``"".join(split_steps(x)) == x`` for every string ``x``. This module knows no model.
-Source: section 2 and eq. 1 of Liu et al. 2025 (arXiv:2502.06703); the separator, the depth limit and the end of a
-path follow the authors' released code.
+Text is split and joined exactly: ``"".join(split_steps(x)) == x`` for every string ``x``. This module knows
+no model.
+Source: eq. 1 of Liu et al. 2025 (arXiv:2502.06703); the separator, the depth limit and the end
+of a path follow the authors' released code.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _BOXED = r"\boxed{"
 def split_steps(text: str) -> tuple[str, ...]:
     r"""Cut a text into steps after every blank line, losing nothing.
 
-    Each step keeps its separator(s) at its end. The text is read from left to right, as a policy that stops at
-    ``SEPARATOR`` would have written it. A piece of nothing but white space is no step: it attaches to the step before,
-    or, at the very beginning, to the first step. A text of white space only is one step; "" has none.
+    Each step keeps its separator(s) at its end. The text is read from left to right, as a policy that stops
+    at ``SEPARATOR`` would have written it. A piece of nothing but white space is no step: it attaches to the
+    step before, or, at the very beginning, to the first step. A text of white space only is one step; "" has
+    none.
 
     >>> split_steps("Half of 10 is 5.\n\nSo \\boxed{5}")
     ('Half of 10 is 5.\n\n', 'So \\boxed{5}')
@@ -58,7 +60,7 @@ def initial_state(problem: Problem) -> State:
 
 
 def state_of(problem: Problem, text: str) -> State:
-    """Return the state reached by writing ``text`` from the initial state, to the byte: ``state.text == text``."""
+    """Return the state reached by writing ``text`` from the initial state; its text is that, to the byte."""
     return State(problem, split_steps(text))
 
 
@@ -67,9 +69,10 @@ def transition(state: State, action: str) -> State:
 
     Args:
         state: s_t.
-        action: the text of the next step, its separator included; "" changes nothing. Blank text, and text after a step
-            that has no separator yet, belongs to the last step; several steps at once are split as by
-            :func:`split_steps`. So ``transition(state_of(p, x), y) == state_of(p, x + y)`` for all ``x``, ``y``.
+        action: the text of the next step, its separator included; "" changes nothing. Blank text, and text
+            after a step that has no separator yet, belongs to the last step; several steps at once are split
+            as by :func:`split_steps`. So ``transition(state_of(p, x), y) == state_of(p, x + y)`` for all
+            ``x``, ``y``.
 
     >>> s = initial_state(Problem("p1", "What is 2 + 3?", "5"))
     >>> transition(transition(s, "Add them.\n\n"), "It is \\boxed{5}.").steps
@@ -82,9 +85,9 @@ def transition(state: State, action: str) -> State:
 def is_terminal(state: State, finish_reason: FinishReason | None = None, max_steps: int = MAX_STEPS) -> bool:
     r"""Say whether a trajectory ends here.
 
-    It ends when the policy ended it (``finish_reason`` "eos"), when its last step holds ``\boxed{``, or when it has
-    ``max_steps`` steps or more. A step cut by the token limit ("length") is never finished, whatever it holds; then
-    only the depth limit ends the trajectory.
+    It ends when the policy ended it (``finish_reason`` "eos"), when its last step holds ``\boxed{``, or when
+    it has ``max_steps`` steps or more. A step cut by the token limit ("length") is never finished, whatever
+    it holds; then only the depth limit ends the trajectory.
 
     Args:
         state: the state reached.
@@ -97,7 +100,9 @@ def is_terminal(state: State, finish_reason: FinishReason | None = None, max_ste
     Source: the authors' released code; it looks for ``\boxed`` and takes a step without separator as the end.
     """
     if finish_reason is not None and finish_reason not in get_args(FinishReason):
-        raise ValueError(f"finish_reason must be one of {get_args(FinishReason)} or None, got {finish_reason!r}")
+        raise ValueError(
+            f"finish_reason must be one of {get_args(FinishReason)} or None, got {finish_reason!r}"
+        )
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
     if len(state.steps) >= max_steps or finish_reason == "eos":

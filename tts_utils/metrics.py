@@ -1,7 +1,8 @@
 """How often a method is right, and how sure one can be of it.
 
-P = problems, S = samples of each. Every interval is over problems: samples of one problem are not independent, problems are (clustering
-by question: Miller 2024, arXiv:2411.00640). Plots nothing, calls no model.
+P = problems, S = samples of each. Every interval is over problems: samples of one problem are not
+independent, problems are (clustering by question: Miller 2024, arXiv:2411.00640). Plots nothing, calls no
+model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tts_utils.voting import check_ids, check_scores, select
 
 
 class Interval(NamedTuple):
-    """An estimate with its confidence interval; ``n`` is the number of independent units (problems) behind it."""
+    """An estimate with its confidence interval; ``n`` counts the independent units (problems) behind it."""
 
     mean: float
     low: float
@@ -45,7 +46,8 @@ def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, k: ArrayLike) -> N
         k: at least 1. All three broadcast against each other.
 
     Returns:
-        The estimate in [0, 1], of the broadcast shape; a float if all three are numbers. Mean over problems = pass@k.
+        The estimate in [0, 1], of the broadcast shape; a float if all three are numbers. Mean over problems =
+        pass@k.
 
     Raises:
         ValueError: a value out of range (it is named); with k above n nothing can be said: draw more samples.
@@ -71,7 +73,7 @@ def pass_at_k(num_samples: ArrayLike, num_correct: ArrayLike, k: ArrayLike) -> N
 
 
 def wilson_interval(num_correct: float, n: float, confidence: float = 0.95) -> Interval:
-    """Give the Wilson score interval of a simple proportion k/n of n independent trials (``Interval.n`` is n, rounded down).
+    """Give the Wilson score interval of a simple proportion k/n of n independent trials.
 
     Never empty, never outside [0, 1], also at k = 0 and k = n.
 
@@ -98,19 +100,21 @@ def accuracy_interval(correct_per_problem: ArrayLike, confidence: float = 0.95) 
     """Give mean accuracy with an interval over problems.
 
     Args:
-        correct_per_problem: (P,) in [0, 1]: right or wrong, or the share of right samples (or resamples) of each problem.
+        correct_per_problem: (P,) in [0, 1]: right or wrong, or the share of right samples (or resamples) of
+            each problem.
         confidence: in (0, 1).
 
     Returns:
-        ``Interval``; n = P, whatever the number of samples. It speaks of other problems like these; it needs no random numbers.
+        ``Interval``; n = P, whatever the number of samples. It speaks of other problems like these; it needs
+        no random numbers.
 
     Raises:
         ValueError: no problem, a value that is NaN or outside [0, 1], or a bad confidence.
 
-    Method: the Wilson interval at the effective sample size mean (1 - mean) / SE^2, SE = the standard error clustered by problem
-    (standard deviation between problems over sqrt(P)), at least P. The normal interval mean +- z SE (Miller 2024, arXiv:2411.00640) is
-    the same for many problems, but is empty when all are right, and too short for 30 problems. Where every problem has the same
-    value, the effective size is P.
+    Method: the Wilson interval at the effective sample size mean (1 - mean) / SE^2, SE = the standard error
+    clustered by problem (standard deviation between problems over sqrt(P)), at least P. The normal interval
+    mean +- z SE (Miller 2024, arXiv:2411.00640) is the same for many problems, but is empty when all are
+    right, and too short for 30 problems. Where every problem has the same value, the effective size is P.
 
     >>> [round(x, 3) for x in accuracy_interval([1, 1, 1, 0])]
     [0.75, 0.301, 0.954, 4]
@@ -121,14 +125,19 @@ def accuracy_interval(correct_per_problem: ArrayLike, confidence: float = 0.95) 
         raise ValueError(f"problem {where}: accuracy {values[where]} is outside [0, 1]")
     num_problems = len(values)
     mean = float(values.mean())
-    variance = float(values.var()) / num_problems  # of the mean; 0 or 1 per problem gives mean (1 - mean) / P exactly
+    # of the mean; with 0 or 1 per problem it is mean (1 - mean) / P, and the effective size is P
+    variance = float(values.var()) / num_problems
     effective = max(num_problems, mean * (1 - mean) / variance) if variance > 1e-15 else num_problems
     _, low, high, _ = wilson_interval(mean * effective, effective, confidence)
     return Interval(mean, min(low, mean), max(high, mean), num_problems)
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, rng: np.random.Generator, confidence: float = 0.95, num_resamples: int = 10_000
+    a: ArrayLike,
+    b: ArrayLike,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    num_resamples: int = 10_000,
 ) -> Interval:
     """Give the mean of a - b with an interval over problems; both methods were tried on the same problems.
 
@@ -139,16 +148,20 @@ def paired_difference(
         num_resamples: bootstrap resamples, at least 1.
 
     Returns:
-        ``Interval`` of the difference, in the units of a and b; a beats b "by more than its interval" when ``low`` > 0.
+        ``Interval`` of the difference, in the units of a and b; a beats b "by more than its interval" when
+        ``low`` > 0.
 
     Raises:
         ValueError: no problem, different lengths, a value that is not finite, or a bad confidence.
 
-    Source: percentile bootstrap over problems (Efron & Tibshirani 1993, ch. 13); pairing as in Miller 2024, arXiv:2411.00640, sec. 4.
+    Source: percentile bootstrap over problems (Efron & Tibshirani 1993, ch. 13); pairing as in Miller 2024
+    (arXiv:2411.00640).
     """
     a, b = _per_problem(a, "a"), _per_problem(b, "b")
     if len(a) != len(b):
-        raise ValueError(f"a has {len(a)} problems and b has {len(b)}; give both on the same problems, in the same order")
+        raise ValueError(
+            f"a has {len(a)} problems and b has {len(b)}; give both on the same problems, in the same order"
+        )
     low, high = _bootstrap(a - b, rng, confidence, num_resamples)
     return Interval(float((a - b).mean()), low, high, len(a))
 
@@ -163,8 +176,9 @@ def within_problem_auc(
 ) -> AucInterval:
     """Say how well scores tell right from wrong within problems: 0.5 is chance, 1 perfect.
 
-    For each problem with both right and wrong items: the chance that a right one scores above a wrong one, ties counting half. The
-    mean over those problems weighs each the same. So a scorer that has only learnt which problems are hard gets 0.5.
+    For each problem with both right and wrong items: the chance that a right one scores above a wrong one,
+    ties counting half. The mean over those problems weighs each the same. So a scorer that has only learnt
+    which problems are hard gets 0.5.
 
     Args:
         problem_ids: (I,) whose item it is; numbers or strings.
@@ -175,29 +189,35 @@ def within_problem_auc(
         num_resamples: bootstrap resamples, at least 1.
 
     Raises:
-        ValueError: lengths differ, a score is not finite (its place is named), or no problem has both right and wrong items.
+        ValueError: lengths differ, a score is not finite (its place is named), or no problem has both right
+            and wrong items.
     """
-    problems, values, right = np.asarray(problem_ids), np.asarray(scores, dtype=np.float64), np.asarray(labels).astype(bool)
+    problems, right = np.asarray(problem_ids), np.asarray(labels).astype(bool)
+    values = np.asarray(scores, dtype=np.float64)
     if not problems.shape == values.shape == right.shape or values.ndim != 1:
-        raise ValueError(f"problem_ids, scores, labels differ in shape: {problems.shape}, {values.shape}, {right.shape}")
+        raise ValueError(
+            f"problem_ids, scores, labels differ in shape: {problems.shape}, {values.shape}, {right.shape}"
+        )
     if not np.isfinite(values).all():
         where = int(np.flatnonzero(~np.isfinite(values))[0])
         raise ValueError(f"item {where} (problem {problems[where]!r}): score {values[where]} is not finite")
     _, problem = np.unique(problems, return_inverse=True)
     order = np.lexsort((values, problem))
     problem, values, right = problem[order], values[order], right[order]
-    # Mean rank of each run of equal scores within its problem, counted from the start of all items: shifts cancel below.
+    # Mean rank of each run of equal scores within its problem, counted from the start of all items.
     new_run = np.ones(len(values), dtype=bool)
     new_run[1:] = (np.diff(values) != 0) | (np.diff(problem) != 0)
     starts = np.flatnonzero(new_run)
     ends = np.append(starts[1:], len(values))
     rank = np.repeat((starts + ends - 1) / 2, ends - starts)
-    rank -= np.flatnonzero(np.diff(problem, prepend=-1))[problem] if len(problem) else 0  # from 0 within the problem
+    rank -= np.flatnonzero(np.diff(problem, prepend=-1))[problem]  # from 0 within the problem
     num_right = np.bincount(problem, weights=right)
     num_wrong = np.bincount(problem, weights=~right)
     both = (num_right > 0) & (num_wrong > 0)
     if not both.any():
-        raise ValueError(f"none of {len(both)} problems has both right and wrong items; nothing can be told apart")
+        raise ValueError(
+            f"none of {len(both)} problems has both right and wrong items; nothing can be told apart"
+        )
     rank_sum = np.bincount(problem, weights=rank * right)[both]
     num_right, num_wrong = num_right[both], num_wrong[both]
     auc = (rank_sum - num_right * (num_right - 1) / 2) / (num_right * num_wrong)  # (problems with both,)
@@ -222,15 +242,18 @@ def accuracy_by_budget(
         scores: (P, S), or None for "majority".
         rule: "majority" | "prm_max" | "prm_vote".
         budgets: N, each in 1..S.
-        num_resamples: random subsets of the pool per problem, at least 1. N = S is the whole pool, once, in its own order.
+        num_resamples: random subsets of the pool per problem, at least 1. N = S is the whole pool, once, in
+            its own order.
         rng: source of the subsets.
 
     Returns:
-        One row per budget, in the order given: budget, rule, accuracy, low, high (:func:`accuracy_interval` of the per-problem means
-        over resamples: over problems, given this pool), n = P. Ties go to the first drawn.
+        One row per budget, in the order given: budget, rule, accuracy, low, high, n = P. The interval is
+        :func:`accuracy_interval` of the means over resamples: over problems, given this pool. Ties go to the
+        first drawn.
 
     Raises:
-        ValueError: a budget outside 1..S (sample more), shapes that differ, or what :func:`tts_utils.voting.select` raises.
+        ValueError: a budget outside 1..S (sample more), shapes that differ, or what
+            :func:`tts_utils.voting.select` raises.
     """
     curves = accuracy_curves(correct, answer_ids, {rule: (scores, rule)}, budgets, num_resamples, rng)
     return curves.drop(columns="method")
@@ -244,7 +267,7 @@ def accuracy_curves(
     num_resamples: int,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Do :func:`accuracy_by_budget` for several methods on the same subsets: much faster, and the methods are comparable draw by draw.
+    """Do :func:`accuracy_by_budget` for several methods at once, faster, all on the same subsets.
 
     Args:
         methods: name -> (scores, rule). All else as for :func:`accuracy_by_budget`.
@@ -269,20 +292,25 @@ def accuracy_per_problem(
     num_resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, NDArray[np.float64]]:
-    """Give what :func:`accuracy_curves` averages: method -> (P, len(budgets)) mean over resamples, for :func:`paired_difference`.
+    """Give what :func:`accuracy_curves` averages, for :func:`paired_difference`.
 
-    Each resample is one random order of each pool, whose first N samples are the subset of budget N (see ``_subsets``): subsets of
-    different budgets are nested, and all methods see the same ones.
+    Each resample is one random order of each pool, whose first N samples are the subset of budget N (see
+    ``_subsets``): subsets of different budgets are nested, and all methods see the same ones.
+
+    Returns:
+        method -> (P, len(budgets)) share of resamples that are right.
     """
     ids = check_ids(answer_ids)
-    num_problems, num_samples = ids.shape
+    _, num_samples = ids.shape
     right = np.asarray(correct)
     if right.shape != ids.shape:
         raise ValueError(f"correct of shape {right.shape} does not fit answer_ids of shape {ids.shape}")
     right = right.astype(bool) & (ids >= 0)
     for budget in budgets:
         if not 1 <= budget <= num_samples:
-            raise ValueError(f"budget {budget} is outside 1..{num_samples}, the size of the pool; sample more")
+            raise ValueError(
+                f"budget {budget} is outside 1..{num_samples}, the size of the pool; sample more"
+            )
     if num_resamples < 1:
         raise ValueError(f"num_resamples must be at least 1, got {num_resamples!r}")
     weights = {name: check_scores(scores, ids.shape, rule) for name, (scores, rule) in methods.items()}
@@ -293,7 +321,8 @@ def accuracy_per_problem(
     result = {}
     for name, (_, rule) in methods.items():
         chosen = select(ids, weights[name], rule)
-        whole = np.take_along_axis(right, np.maximum(chosen, 0)[:, None], axis=1) & (chosen >= 0)[:, None]  # (P, 1)
+        # where nothing was chosen no sample has an answer, so that any of them is wrong
+        whole = np.take_along_axis(right, np.maximum(chosen, 0)[:, None], axis=1)  # (P, 1)
         result[name] = np.repeat(whole.astype(np.float64), len(budgets), axis=1)
         part = budgets < num_samples
         if part.any():
@@ -309,7 +338,8 @@ def difficulty_level(pass_at_1: float) -> str:
     Raises:
         ValueError: NaN, or outside [0, 1].
 
-    Source: Liu et al. 2025 (arXiv:2502.06703), the absolute thresholds that replace the quantiles of Snell et al. 2024 (arXiv:2408.03314).
+    Source: Liu et al. 2025 (arXiv:2502.06703), the absolute thresholds that replace the quantiles of Snell et
+    al. 2024 (arXiv:2408.03314).
 
     >>> [difficulty_level(p) for p in (0.9, 0.5, 0.1, 0.05)]
     ['easy', 'easy', 'medium', 'hard']

@@ -1,8 +1,9 @@
 """From step scores to one score per completion, and from completions to one answer.
 
-Pure NumPy; calls no model. One problem at a time in words (:func:`majority`, :func:`prm_max`, :func:`prm_vote`), or all
-problems at once in arrays (:func:`select`); the first kind calls the second, so the two cannot differ.
-P = problems, S = samples of each. Source: section 3.1 and Table 2 of Liu et al. 2025 (arXiv:2502.06703).
+Pure NumPy; calls no model. One problem at a time in words (:func:`majority`, :func:`prm_max`,
+:func:`prm_vote`), or all problems at once in arrays (:func:`select`); the first kind calls the second, so the
+two cannot differ. P = problems, S = samples of each. Source: Table 2 of Liu et al. 2025
+(arXiv:2502.06703).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ RULES = (
 """The seven combinations of Table 2, in its order; :func:`split_rule` takes a name apart."""
 
 SCORE_UNIT = 1e-12
-"""Vote totals are added as whole multiples of this, so that they do not depend on the order of adding, and decimal
-scores tie when they tie on paper (0.1 + 0.2 and 0.3)."""
+"""Vote totals are added as whole multiples of this, so that they do not depend on the order of adding, and
+decimal scores tie when they tie on paper (0.1 + 0.2 and 0.3)."""
 
 
 def split_rule(name: str) -> tuple[str | None, str]:
@@ -62,14 +63,16 @@ def aggregate(scores: Sequence[float], how: str) -> float:
     return float(aggregate_many([scores], how)[0])
 
 
-def aggregate_many(step_scores: Sequence[Sequence[float]], how: str, empty: float | None = None) -> NDArray[np.float64]:
+def aggregate_many(
+    step_scores: Sequence[Sequence[float]], how: str, empty: float | None = None
+) -> NDArray[np.float64]:
     """Turn the step scores of S trajectories into (S,) scores, as :func:`aggregate` does for each.
 
     Args:
         step_scores: S lists of any lengths.
         how: "min", "last" or "avg".
-        empty: the score of a trajectory without steps (an empty completion, which never wins a vote whatever its
-            score); None makes it an error.
+        empty: the score of a trajectory without steps (an empty completion, which never wins a vote whatever
+            its score); None makes it an error.
 
     Raises:
         ValueError: as :func:`aggregate`, naming the trajectory (and the step).
@@ -82,7 +85,9 @@ def aggregate_many(step_scores: Sequence[Sequence[float]], how: str, empty: floa
     lengths = np.array([len(scores) for scores in step_scores], dtype=np.int64)  # (S,)
     if empty is None and (lengths == 0).any():
         where = int(np.flatnonzero(lengths == 0)[0])
-        raise ValueError(f"trajectory {where} has no step scores; pass empty=0.0 if it is an empty completion")
+        raise ValueError(
+            f"trajectory {where} has no step scores; pass empty=0.0 if it is an empty completion"
+        )
     result = np.full(len(lengths), np.nan if empty is None else empty)
     if not lengths.any():
         return result
@@ -156,15 +161,15 @@ def select(answer_ids: ArrayLike, scores: ArrayLike | None, rule: str) -> NDArra
     """Choose one sample of each problem, for all problems at once.
 
     Args:
-        answer_ids: (P, S) which answer each sample gave, as a small number (``answers.group_answers``); negative where
-            none was found. Such a sample is never chosen.
-        scores: (P, S) one aggregated score per sample, higher is better: in [0, 1] for "prm_vote", finite for "prm_max";
-            not read for "majority" (None will do).
+        answer_ids: (P, S) which answer each sample gave, as a small number (``answers.group_answers``);
+            negative where none was found. Such a sample is never chosen.
+        scores: (P, S) one aggregated score per sample, higher is better: in [0, 1] for "prm_vote", finite for
+            "prm_max"; not read for "majority" (None will do).
         rule: "majority" | "prm_max" | "prm_vote".
 
     Returns:
-        (P,) index of the chosen sample: the best-scored one ("prm_max"), or the first one of the winning answer. Ties go
-        to the first seen (lowest index). -1 where no sample has an answer.
+        (P,) index of the chosen sample: the best-scored one ("prm_max"), or the first one of the winning
+        answer. Ties go to the first seen (lowest index). -1 where no sample has an answer.
 
     Raises:
         ValueError: unknown rule, wrong shape, S is 0, scores missing, or a bad score (its place is named).
@@ -210,7 +215,7 @@ def check_ids(answer_ids: ArrayLike) -> NDArray[np.int64]:
 
 
 def check_scores(scores: ArrayLike | None, shape: tuple[int, int], rule: str) -> NDArray[np.float64]:
-    """Return the (P, S) weights a rule works with (ones for "majority"), or raise ValueError naming the place."""
+    """Return the (P, S) weights a rule works with (ones for "majority"), or raise ValueError."""
     if rule not in SELECTIONS:
         raise ValueError(f"unknown selection rule {rule!r}; choose from {', '.join(SELECTIONS)}")
     if rule == "majority":
@@ -226,7 +231,9 @@ def check_scores(scores: ArrayLike | None, shape: tuple[int, int], rule: str) ->
     if bad.any():
         problem, sample = (int(i) for i in np.argwhere(bad)[0])
         wanted = "in [0, 1]" if rule == "prm_vote" else "a finite number"
-        raise ValueError(f"problem {problem}, sample {sample}: score {weights[problem, sample]} is not {wanted}")
+        raise ValueError(
+            f"problem {problem}, sample {sample}: score {weights[problem, sample]} is not {wanted}"
+        )
     return weights
 
 
