@@ -53,7 +53,7 @@ links: .venv-lint ## copy the public address in pyproject.toml into badges and s
 	.venv-lint/bin/python book/links.py --write
 
 clean: ## remove the built book and caches, keep the environments
-	rm -rf book/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf book/_build build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-envs: ## remove the environments
