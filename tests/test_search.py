@@ -85,7 +85,7 @@ def test_equal_texts_of_different_problems_are_different_trajectories():
 
 
 def greedy_tree(problem, depth):
-    """A step-wise method, as a stranger to the driver would write it: expand two at a time, keep the better."""
+    """A step-wise method, as a stranger to the driver would write it: expand two, keep the better."""
     state, tokens = mdp.initial_state(problem), 0
     for level in range(depth):
         left, right = yield [

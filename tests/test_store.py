@@ -57,7 +57,7 @@ def read(data, **more):
     return store.read_samples("toy", "fake-policy", data=data, **more)
 
 
-# --- what is written comes back ---------------------------------------------------------------------------------
+# --- what is written comes back ---
 
 
 def test_samples_come_back_as_the_policy_gave_them(data):
@@ -203,7 +203,7 @@ def test_cut_unboxed_and_empty_completions_stay_visible(data):
     assert set(store.read_samples("toy", "cut", data=data)["finish_reason"]) == {"length"}
 
 
-# --- batches, growth, resuming -----------------------------------------------------------------------------------
+# --- batches, growth, resuming ---
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 16, 1000])
@@ -364,7 +364,7 @@ def test_two_processes_share_one_table(data, tmp_path):
     assert store.verify(data) == []
 
 
-# --- step scores and step labels ---------------------------------------------------------------------------------
+# --- step scores and step labels ---
 
 
 def test_each_distinct_text_is_scored_once_and_fanned_out(data):
@@ -426,7 +426,7 @@ def test_scores_for_other_texts_are_refused(data):
     ]
     table_files.append(SCORES, rows, data)
     fill(data, 4, fakes.Repeating())  # sample 2 has the text of sample 0
-    with pytest.raises(ForeignTable, match="7 step scores.* 2 steps"):
+    with pytest.raises(ForeignTable, match=r"7 step scores.* 2 steps"):
         fill_scores(data)
 
 
@@ -442,7 +442,7 @@ def test_step_labels(data):
         store.fill_step_labels(TABLE, lambda problem, steps: [], data=data)
 
 
-# --- misses ------------------------------------------------------------------------------------------------------
+# --- misses ---
 
 
 def test_nothing_stored_names_the_command(data):
@@ -503,6 +503,9 @@ def test_a_live_policy_and_a_live_prm_fill_what_is_missing(data):
     assert len(read(data, n=4, live=policy)) == 20
     assert sum(len(ids) * n for ids, n, _ in policy.calls) == 10
     assert len(store.read_step_scores("toy", "fake-policy", "fake-prm", live=prm, data=data)) == 20
+    assert fill(data, 6, only={"p001"}).added == 2
+    assert len(read(data, n=7, live=policy, problems=PROBLEMS[1:3])) == 14
+    assert len(table_files.load(TABLE, data)) == 5 * 4 + 2 * 3
     with pytest.raises(StoreError, match="'other'"):
         read(data, n=8, live=fakes.FakePolicy(name="other"))
 
@@ -522,7 +525,7 @@ def test_which_table_is_meant(data):
         read(data, config=hot, greedy=True)
 
 
-# --- damage and foreign files -------------------------------------------------------------------------------------
+# --- damage and foreign files ---
 
 
 def flip(path: Path, at: int) -> None:
@@ -647,7 +650,7 @@ def test_bad_rows_are_refused_with_their_column(data):
     assert not TABLE.parts(data).exists()
 
 
-# --- arrays ------------------------------------------------------------------------------------------------------
+# --- arrays ---
 
 
 def test_pivot_by_hand():
@@ -687,7 +690,7 @@ def test_pivot_by_hand():
     with pytest.raises(StoreError, match=r"1 samples .*\('b', 0\)"):
         store.pivot(samples, scores[:-1])
     for broken in (samples[:-1], samples[samples["sample"] > 0]):
-        with pytest.raises(StoreError, match="samples 0..S-1"):
+        with pytest.raises(StoreError, match="samples 0"):
             store.pivot(broken)
 
 
@@ -701,7 +704,7 @@ def test_read_pool_takes_the_first_n(data):
         assert np.array_equal(getattr(whole, name)[:, :4], getattr(part, name))
 
 
-# --- manifest and verify ------------------------------------------------------------------------------------------
+# --- manifest and verify ---
 
 
 def test_provenance_stands_in_the_manifest_and_not_in_the_table(data):

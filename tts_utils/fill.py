@@ -1,15 +1,16 @@
 """Fill tables with a live policy or PRM: batch by batch, resumable, several processes at once.
 
 Work is cut into blocks that depend on the command only. A process claims a block, computes the rows that
-nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts,
-and claims that the system frees. The last step compacts the table. Rows never depend on blocks, so neither does it.
+nobody has stored, and appends them as one part; what it leaves behind when killed is whole parts, and
+claims that the system frees. The last step compacts the table. Rows never depend on blocks, so neither does
+the table.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ def fill_samples(
     *,
     problems: Sequence[Problem] | None = None,
     limit: int | None = None,
+    only: Collection[str] | None = None,
     batch_size: int = 256,
     data: Path | None = None,
     progress: Progress | None = None,
@@ -70,6 +72,7 @@ def fill_samples(
         config: None means ``SamplingConfig()``.
         problems: the whole data set, if it is already loaded.
         limit: only the first so many problems.
+        only: only the problems with these identifiers.
         batch_size: continuations per ``policy.sample`` call, at most; rows do not depend on it.
         data: the data directory; None means ``data_dir()``.
         progress: called with (rows there, rows wanted) after every batch.
@@ -83,7 +86,7 @@ def fill_samples(
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
     sources = {"problems_sha256": fingerprint(problems), **_revision("policy", policy)}
-    problems = problems[:limit]
+    problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
     table = Table("samples", dataset_name(dataset), policy.name, config or SamplingConfig())
     have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
     row_of = {problem.problem_id: row for row, problem in enumerate(problems)}

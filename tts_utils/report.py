@@ -39,10 +39,11 @@ def report(
         data: the data directory; None means ``data_dir()``.
 
     Returns:
-        One row per policy and measure with the columns policy, measure, N (samples per problem), estimate, low and
-        high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy), majority@N, every PRM
-        with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-Vote and majority on the same
-        problems. pass@N is the share of problems with a right sample among N: the ceiling of every choice.
+        One row per policy and measure with the columns policy, measure, N (samples per problem), estimate,
+        low and high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy),
+        majority@N, every PRM with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-
+        Vote and majority on the same problems. pass@N is the share of problems with a right sample among N:
+        the ceiling of every choice.
 
     Raises:
         StoreMiss, PoolTooSmall, StoreError: as :func:`tts_utils.store.read_samples`.

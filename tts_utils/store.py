@@ -142,7 +142,8 @@ def read_samples(
         if live.name != policy or (n is None and not greedy):
             raise StoreError(f"a live policy must be {policy!r}, not {live.name!r}, and needs n")
         config = _sampling(config, greedy)
-        fill_samples(dataset, live, n or 1, config, problems=problems, data=data)
+        only = None if problems is None else {problem.problem_id for problem in problems}
+        fill_samples(dataset, live, n or 1, config, only=only, data=data)
     table = find_table("samples", dataset, policy, config=config, greedy=greedy, data=data)
     return _first_n(table, n, _expected(dataset, problems, data), data)
 
@@ -313,7 +314,9 @@ def verify(data: Path | None = None) -> list[str]:
     for kind in table_files.SCHEMAS:
         for path in sorted((data / kind).rglob("*.parquet")):
             if path.relative_to(data).as_posix() not in listed and path.parent.suffix != ".parts":
-                bad.append(f"{path} is not listed in {data / manifest.NAME}")
+                begun = path.with_suffix(".parts").exists()
+                hint = "; filling it was interrupted: run the command again" if begun else ""
+                bad.append(f"{path} is not listed in {data / manifest.NAME}{hint}")
     return bad
 
 

@@ -1,8 +1,8 @@
 """The files of a table: check, load, append, compact, list; it does not know where rows come from.
 
 A table is one parquet file. Rows arrive in batches as part files in ``<table>.parts/`` beside it;
-:func:`compact` sorts table and parts into one file. Equal rows give equal bytes, whatever the batches, because
-the file holds nothing but rows, configuration and sources.
+:func:`compact` sorts table and parts into one file. Equal rows give equal bytes, whatever the batches,
+because the file holds nothing but rows, configuration and sources.
 """
 
 from __future__ import annotations
