@@ -35,10 +35,10 @@ class PRMSpec:
 PRMS = (
     PRMSpec(
         "lab-math-shepherd",
-        base="lab-llama-l",
+        base="lab-llama-xl",
         fresh_layers=2,
         training=TrainingConfig(
-            22_000_000, batch_tokens=4096, peak_lr=1e-3, bfloat16=True, lm_weight=0.3
+            30_000_000, batch_tokens=4096, peak_lr=1.5e-3, lm_weight=0.3
         ),
         clean=0.15,
         seed=31,
