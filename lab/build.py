@@ -47,11 +47,11 @@ def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> It
             lambda spec=spec, folder=folder: _policy(spec, folder, data, device, log),
         )
     labels = work / "labels"
-    count = recipe.labels.num_shards
+    count = recipe.labels.num_shards * len(recipe.label_sources)
     yield Stage(
         "labels",
         f"{count} shards of {recipe.labels.problems_per_shard} problems",
-        lambda: len(list(labels.glob("shard-*.parquet"))) >= count,
+        lambda: len(list(labels.glob("*/shard-*.parquet"))) >= count,
         lambda: make_labels(recipe, data, labels, device, log),
     )
     for spec in recipe.prms:
@@ -96,10 +96,12 @@ def make_labels(
     recipe: Recipe, data: Path, folder: Path, device: str, log=print, part: int = 0, parts: int = 1
 ) -> None:
     """Write the missing shards of labels; ``part`` of ``parts`` processes takes every parts-th shard."""
-    policies = [_load(data, spec.name, device) for spec in recipe.policies]
-    for path in label_shards(policies, policies[-1], folder, recipe.labels, part, parts):
-        frame = pd.read_parquet(path)
-        log(f"{path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
+    completer = _load(data, recipe.completer, device)
+    for name in recipe.label_sources:
+        policy = _load(data, name, device)
+        for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
+            frame = pd.read_parquet(path)
+            log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
 
 
 def _load(data: Path, name: str, device: str) -> TransformersPolicy:
@@ -107,7 +109,7 @@ def _load(data: Path, name: str, device: str) -> TransformersPolicy:
 
 
 def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
-    frame = pd.concat([pd.read_parquet(p) for p in sorted(labels.glob("shard-*.parquet"))])
+    frame = pd.concat([pd.read_parquet(p) for p in sorted(labels.glob("*/shard-*.parquet"))])
     base = _load(data, spec.base, device)
     train_prm(spec, base.model, base.tokenizer, frame, folder, device, log)
     _record_model(folder, data)

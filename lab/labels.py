@@ -31,8 +31,8 @@ class LabelConfig:
     Attributes:
         num_shards: pieces that are written one by one.
         problems_per_shard: training problems in each.
-        rollouts: samples per problem and policy.
-        temperatures: one pool of ``rollouts`` samples for each.
+        rollouts: samples per problem, policy and temperature.
+        temperatures: of the pools; 1.0 adds the rarer errors.
         completions: completions tried from a prefix.
         seed: of the problem stream and the draws.
     """
@@ -50,18 +50,17 @@ def is_right(problem: Problem, text: str) -> bool:
     return extract_answer(text).strip() == problem.answer
 
 
-def rollouts(problems: Sequence[Problem], policies: Sequence[Policy], config: LabelConfig) -> pd.DataFrame:
-    """Distinct finished rollouts of every policy: columns problem (its index), policy, text, right."""
+def rollouts(problems: Sequence[Problem], policy: Policy, config: LabelConfig) -> pd.DataFrame:
+    """Distinct finished rollouts of a policy: columns problem (its index), text, right."""
     rows = []
     states = [State(p) for p in problems]
-    for policy in policies:
-        for temperature in config.temperatures:
-            sampling = SamplingConfig(temperature=temperature, max_tokens=MAX_TOKENS, seed=config.seed)
-            for i, pool in enumerate(policy.sample(states, config.rollouts, sampling)):
-                for c in pool:
-                    if c.finish_reason == "eos" and c.text:
-                        rows.append((i, policy.name, c.text, is_right(problems[i], c.text)))
-    frame = pd.DataFrame(rows, columns=["problem", "policy", "text", "right"])
+    for temperature in config.temperatures:
+        sampling = SamplingConfig(temperature=temperature, max_tokens=MAX_TOKENS, seed=config.seed)
+        for i, pool in enumerate(policy.sample(states, config.rollouts, sampling)):
+            for c in pool:
+                if c.finish_reason == "eos" and c.text:
+                    rows.append((i, c.text, is_right(problems[i], c.text)))
+    frame = pd.DataFrame(rows, columns=["problem", "text", "right"])
     return frame.drop_duplicates(["problem", "text"]).reset_index(drop=True)
 
 
@@ -102,11 +101,12 @@ def first_lost_steps(
 
 
 def label_shards(
-    policies: Sequence[Policy], completer: Policy, folder: Path, config: LabelConfig, part: int = 0, parts: int = 1
+    policy: Policy, completer: Policy, folder: Path, config: LabelConfig, part: int = 0, parts: int = 1
 ) -> Iterator[Path]:
-    """Write the missing shards, each a parquet file of rollouts with ``first_lost``, and yield each path.
+    """Write the missing shards of one policy's rollouts, and yield the path of each.
 
-    Shard k holds problems k * problems_per_shard onwards of the stream, whatever was written before.
+    A shard is a parquet file of rollouts with ``first_lost``. Shard k holds problems k * problems_per_shard
+    onwards of the stream, whatever was written before; this process takes those with k % parts == part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stream = training_stream(config.seed)
@@ -115,7 +115,7 @@ def label_shards(
         path = folder / f"shard-{shard:03d}.parquet"
         if path.exists() or shard % parts != part:
             continue
-        frame = rollouts(problems, policies, config)
+        frame = rollouts(problems, policy, config)
         frame["first_lost"] = first_lost_steps(problems, frame, completer, config)
         frame["question"] = [problems[i].text for i in frame["problem"]]
         frame["problem"] += shard * config.problems_per_shard

@@ -15,8 +15,10 @@ class Recipe:
     """Everything that ``python -m lab build`` makes, in order.
 
     Attributes:
-        policies: the policies, weakest first; the last one completes prefixes for the labels.
-        labels: how the rollouts for the PRMs are labelled.
+        policies: the policies, weakest first.
+        label_sources: the policies whose rollouts are labelled.
+        completer: the policy that completes their prefixes.
+        labels: how the rollouts are labelled.
         prms: the PRMs.
         sampling: how the pools are sampled.
         num_samples: samples per problem.
@@ -24,6 +26,8 @@ class Recipe:
     """
 
     policies: tuple[PolicySpec, ...]
+    label_sources: tuple[str, ...]
+    completer: str
     labels: LabelConfig
     prms: tuple[PRMSpec, ...]
     sampling: SamplingConfig
@@ -33,9 +37,11 @@ class Recipe:
 
 FULL = Recipe(
     policies=POLICIES,
-    labels=LabelConfig(num_shards=24),
+    label_sources=("lab-llama-s", "lab-llama-l"),
+    completer="lab-llama-xl",
+    labels=LabelConfig(num_shards=20),
     prms=PRMS,
-    sampling=SamplingConfig(temperature=0.7, max_tokens=256, seed=0),
+    sampling=SamplingConfig(),
     num_samples=64,
 )
 

@@ -168,9 +168,9 @@ def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
     policy = tiny_policy()
     policy.model.config.max_position_embeddings = 120
     whole, shared = tmp_path / "whole", tmp_path / "shared"
-    list(label_shards([policy], policy, whole, config))
+    list(label_shards(policy, policy, whole, config))
     for part in (1, 0):
-        list(label_shards([policy], policy, shared, config, part, 2))
+        list(label_shards(policy, policy, shared, config, part, 2))
     for path in sorted(whole.iterdir()):
         pd.testing.assert_frame_equal(pd.read_parquet(path), pd.read_parquet(shared / path.name))
     assert len(list(whole.iterdir())) == 3
@@ -186,7 +186,7 @@ def test_prm_targets_are_plus_before_the_loss_and_minus_from_it():
     at_tags = [t for x, t in zip(tokens, targets, strict=True) if x == ids[2]]
     assert at_tags == [ids[0], ids[1], ids[1]]
     words = [tok.decode([t]) for x, t in zip(tokens, targets, strict=True) if x != ids[2] and t != -100]
-    assert "".join(words) == "1 + 2 = 4."  # the words of the step that is not lost, and nothing else
+    assert "".join(words) == " 1 + 2 = 4."  # the words of the step that is not lost, and nothing else
 
 
 def test_fresh_layers_change_nothing_at_first():

@@ -53,14 +53,8 @@ def load_policy(name_or_path: str, device: str | None = None, name: str = "") ->
     Raises:
         UnknownModel: no such model; the message lists the shipped ones.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     source = find_model(name_or_path)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.float32 if device == "cpu" else "auto"
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
+    tokenizer, model = load_checkpoint(source, device)
     return TransformersPolicy(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
 
 
@@ -77,6 +71,27 @@ def find_model(name_or_path: str) -> str:
         f"no model named {name_or_path!r}: not a folder with a config.json, not a Hub id such as "
         f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in {models})"
     )
+
+
+def load_checkpoint(source: str, device: str | None = None):
+    """The tokenizer and the causal language model of a folder or a Hub id, on a device, ready to read.
+
+    On a CPU in float32; on a GPU in the checkpoint's own type.
+
+    Raises:
+        UnknownModel: there is no such model, or it cannot be fetched.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float32 if device == "cpu" else "auto"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except OSError as exc:
+        raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {exc}") from exc
+    return tokenizer, model.to(device).eval()
 
 
 def revision_of(source: str, model) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tts_utils.mdp import strip_separator
-from tts_utils.policies import find_model, revision_of
+from tts_utils.policies import UnknownModel, find_model, load_checkpoint, revision_of
 from tts_utils.records import State, StepScores
 
 
@@ -48,12 +48,8 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Ma
     ``name`` is what the PRM is called in tables, by default ``name_or_path``. The input format is read from the folder's ``tts_prm.json`` or known for the published models.
 
     Raises:
-        UnknownModel: no such model.
-        ValueError: a model whose PRM format is not known.
+        UnknownModel: no such model, or one whose PRM format is not known.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     source = find_model(name_or_path)
     marker = Path(source) / "tts_prm.json"
     if marker.is_file():
@@ -61,14 +57,11 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Ma
     else:
         kind = "math-shepherd" if source == "peiyi9979/math-shepherd-mistral-7b-prm" else None
     if kind != "math-shepherd":
-        raise ValueError(
+        raise UnknownModel(
             f"{name_or_path!r} says PRM format {kind!r}; known: 'math-shepherd'. "
             f'A local PRM folder names its format in tts_prm.json: {{"format": "math-shepherd"}}'
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = torch.float32 if device == "cpu" else "auto"
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device).eval()
+    tokenizer, model = load_checkpoint(source, device)
     return MathShepherdPRM(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
 
 
