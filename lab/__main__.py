@@ -13,7 +13,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 @app.command()
 def build(
     smoke: bool = typer.Option(False, help="All stages at toy size, into --work/smoke."),
-    data: Path = typer.Option(None, help="Where problems, models and tables go; default: data/ of the checkout."),
+    data: Path = typer.Option(
+        None, help="Where problems, models and tables go; default: data/ of the checkout."
+    ),
     work: Path = typer.Option(Path("work"), help="Where intermediate files go."),
     device: str = typer.Option(None, help="cpu or cuda; default: a GPU where there is one."),
     until: str = typer.Option("", help="Stop after the first stage whose name starts with this."),

@@ -140,5 +140,3 @@ def _progress(log):
             log(f"  {done:,} of {total:,} samples")
 
     return progress
-
-

@@ -54,9 +54,7 @@ def all_right(problem: Problem, steps: Sequence[str]) -> bool:
     return bool(steps) and BOXED.search(steps[-1]) is not None and all(check_steps(problem, steps))
 
 
-def _check(
-    step: str, problem: Problem, nodes: Sequence[Mapping], derived: set[int]
-) -> tuple[bool, set[int]]:
+def _check(step: str, problem: Problem, nodes: Sequence[Mapping], derived: set[int]) -> tuple[bool, set[int]]:
     """Verdict on one step, and the nodes it derives."""
     done = set(derived)
     equations = EQUATION.findall(step)
@@ -93,7 +91,7 @@ def _check_equation(text: str, nodes: Sequence[Mapping], done: set[int]) -> bool
 def _derive(
     expression: Expression, nodes: Sequence[Mapping], done: set[int]
 ) -> tuple[int, set[int], set[int]] | None:
-    """Value of an expression, the nodes it can stand for, and all nodes derived on the way; None if invalid."""
+    """Value of an expression, the nodes it can stand for, all nodes derived on the way; None if invalid."""
     if isinstance(expression, int):
         return expression, {i for i in done if nodes[i]["value"] == expression}, set()
     op, left, right = expression

@@ -37,9 +37,7 @@ PRMS = (
         "lab-math-shepherd",
         base="lab-llama-xl",
         fresh_layers=2,
-        training=TrainingConfig(
-            30_000_000, batch_tokens=4096, peak_lr=1.5e-3, lm_weight=0.3
-        ),
+        training=TrainingConfig(30_000_000, batch_tokens=4096, peak_lr=1.5e-3, lm_weight=0.3),
         clean=0.15,
         seed=31,
     ),
@@ -63,7 +61,7 @@ def with_fresh_layers(base: LlamaForCausalLM, count: int, seed: int) -> LlamaFor
 def prm_example(
     tokenizer: PreTrainedTokenizerFast, question: str, text: str, first_lost: int, ids: tuple[int, int, int]
 ) -> Example:
-    """One labelled rollout: "+" up to the step that loses it, "-" from there; words are learnt up to it too."""
+    """One labelled rollout: "+" up to the step that loses it, "-" from there; its words up to there too."""
     good, bad, tag = ids
     state = State(Problem("", question, "0"), split_steps(text))
     tokens = tokenizer(math_shepherd_text(state))["input_ids"]
@@ -82,7 +80,7 @@ def prm_example(
 def prm_examples(
     tokenizer: PreTrainedTokenizerFast, labels: pd.DataFrame, clean: float, seed: int
 ) -> Iterator[Example]:
-    """Labelled rollouts, shuffled anew in every epoch, wrong ones as often as right ones, and clean solutions.
+    """Labelled rollouts, drawn so that wrong ones come as often as right ones, and clean solutions.
 
     A problem's rollouts all stay in: what tells them apart is what the PRM has to learn.
     """

@@ -62,7 +62,7 @@ def test_set() -> tuple[Problem, ...]:
 
 
 def training_stream(seed: int, avoid: frozenset[tuple] | None = None) -> Iterator[Problem]:
-    """Endless training problems, every subject equally often, levels as in the test set; none of the test set's.
+    """Endless training problems: subjects equally often, levels as in the test set, no test problem.
 
     Args:
         seed: the stream's seed; streams of different seeds share nothing but chance.

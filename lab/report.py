@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import pandas as pd
 
 from lab.checker import check_steps, first_error
 from tts_utils import store, table_files
-from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pass_at_k, within_problem_auc
 from tts_utils.mdp import SEPARATOR, split_steps
+from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pass_at_k, within_problem_auc
 from tts_utils.policies import Policy
 from tts_utils.problems import data_dir, load_problems
 from tts_utils.records import Problem, SamplingConfig, State
@@ -82,7 +82,7 @@ def guess_rate(frame: pd.DataFrame, problems: tuple[Problem, ...]) -> Interval:
     """Chance of the gold answer when drawing from the policy's answers to other problems of the template."""
     template = {p.problem_id: p.meta["template"] for p in problems}
     gold = {p.problem_id: p.answer for p in problems}
-    counts: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
+    counts: dict[str, dict[str, Counter]] = defaultdict(lambda: defaultdict(Counter))
     for problem_id, answer in zip(frame["problem_id"], frame["answer"], strict=True):
         if answer:
             counts[template[problem_id]][problem_id][answer] += 1
@@ -96,7 +96,7 @@ def guess_rate(frame: pd.DataFrame, problems: tuple[Problem, ...]) -> Interval:
 
 
 def _pooled(frame: pd.DataFrame, flags: pd.Series) -> Interval:
-    """Share of flagged rows over all rows, with an interval that takes problems as clusters (ratio estimator)."""
+    """Share of flagged rows over all rows, with problems as clusters (ratio estimator)."""
     by = pd.DataFrame({"id": frame["problem_id"], "hit": flags.astype(float), "one": 1.0}).groupby("id").sum()
     return _ratio(by["hit"].to_numpy(), by["one"].to_numpy())
 
@@ -123,7 +123,9 @@ def _prm_rows(frame: pd.DataFrame, scores: pd.DataFrame, pool: store.Pool, seed:
     rng = np.random.default_rng(seed)
     joined = frame.merge(scores[[*KEY, "scores"]], on=KEY)
     ids, values, right = [], [], []
-    for problem_id, labels, given in zip(joined["problem_id"], joined["labels"], joined["scores"], strict=True):
+    for problem_id, labels, given in zip(
+        joined["problem_id"], joined["labels"], joined["scores"], strict=True
+    ):
         error = first_error(labels)
         last = len(labels) if error < 0 else error + 1  # what comes after the first error is nobody's fault
         ids += [problem_id] * last
@@ -142,7 +144,10 @@ def _prm_rows(frame: pd.DataFrame, scores: pd.DataFrame, pool: store.Pool, seed:
         scored = store.with_scores(pool, scores, how)
         flat = np.repeat(np.arange(len(pool.problem_ids)), size)
         auc = within_problem_auc(flat, scored.scores.ravel(), pool.correct.ravel(), rng)
-        yield f"completions: within-problem AUC, {how}", Interval(auc.auc, auc.low, auc.high, auc.num_problems)
+        yield (
+            f"completions: within-problem AUC, {how}",
+            Interval(auc.auc, auc.low, auc.high, auc.num_problems),
+        )
         for rule in ("prm_max", "prm_vote"):
             chosen = _picked(pool, scored.scores, rule)
             yield f"{how} + {rule} @{size}", accuracy_interval(chosen)
@@ -156,11 +161,16 @@ def _picked(pool: store.Pool, scores: np.ndarray | None, rule: str) -> np.ndarra
 
 
 def slips(
-    policy: Policy, dataset: str, config: SamplingConfig, tries: int = 16, seed: int = 0, data: Path | None = None
+    policy: Policy,
+    dataset: str,
+    config: SamplingConfig,
+    tries: int = 16,
+    seed: int = 0,
+    data: Path | None = None,
 ) -> pd.DataFrame:
     """Sample next steps live from one state per problem that is right so far, and check them.
 
-    The state is a random right prefix of a random stored sample, so deep states count as well as the first one.
+    The state is a random right prefix of a random stored sample, so deep states count too.
 
     Returns:
         Rows "next step right" and "some of the tries right": estimate, low, high, n (states).

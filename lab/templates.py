@@ -41,7 +41,9 @@ def stock(b: Builder) -> Quantity:
             now = b.do("+", now, n, "More")
         elif kind == "give":
             n = _big(b)
-            b.say(b.pick((f"Then {n} are sold.", f"{n} of them get lost.", f"After that {n} are given away.")))
+            b.say(
+                b.pick((f"Then {n} are sold.", f"{n} of them get lost.", f"After that {n} are given away."))
+            )
             now = b.do("-", now, n, "Fewer")
         elif kind == "crates":
             k, n = _small(b), b.number(11, 60)
@@ -70,7 +72,14 @@ def shopping(b: Builder) -> Quantity:
     items = b.sample(THINGS, count)
     for thing in items:
         k, price = _small(b), b.number(11, 99)
-        b.say(b.pick((f"{name} buys {k} {thing} at {price} dollars each.", f"{k} {thing} cost {price} dollars each.")))
+        b.say(
+            b.pick(
+                (
+                    f"{name} buys {k} {thing} at {price} dollars each.",
+                    f"{k} {thing} cost {price} dollars each.",
+                )
+            )
+        )
         costs.append(b.do("*", price, k, f"The {thing}"))
     bill = b.total(costs, "Bill")
     left = OPERATIONS[b.level] - (2 * count - 1)
@@ -121,7 +130,14 @@ def equation(b: Builder) -> Quantity:
     right = b.known(a.value * x.value + shift.value)
     b.given.remove(x.value)
     letter = b.pick("xyztmn")
-    b.say(b.pick((f"Suppose {a}{letter} + {shift} = {right}.", f"The number {letter} satisfies {a}{letter} + {shift} = {right}.")))
+    b.say(
+        b.pick(
+            (
+                f"Suppose {a}{letter} + {shift} = {right}.",
+                f"The number {letter} satisfies {a}{letter} + {shift} = {right}.",
+            )
+        )
+    )
     value = b.do("/", b.do("-", right, shift, "Subtract"), a, f"So {letter}")
     left = OPERATIONS[b.level] - 2
     text = letter
@@ -184,13 +200,25 @@ def rooms(b: Builder) -> Quantity:
 
 def perimeter(b: Builder) -> Quantity:
     """Geometry: the length of a fence around a polygon, and wires around it."""
-    sides = [b.number(12, {2: 90, 3: 80, 4: 70, 5: 60, 7: 50}[{1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level]]) for _ in range({1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level])]
-    shape = {2: "path with two legs", 3: "triangle", 4: "quadrilateral", 5: "pentagon", 7: "heptagon"}[len(sides)]
+    sides = [
+        b.number(12, {2: 90, 3: 80, 4: 70, 5: 60, 7: 50}[{1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level]])
+        for _ in range({1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[b.level])
+    ]
+    shape = {2: "path with two legs", 3: "triangle", 4: "quadrilateral", 5: "pentagon", 7: "heptagon"}[
+        len(sides)
+    ]
     listed = ", ".join(map(str, sides[:-1])) + f" and {sides[-1]}"
     b.say(f"A {shape} has sides of {listed} metres.")
     around = b.total(sides, "Around")
     wires = b.number(2, 5)
-    b.say(b.pick((f"How many metres of wire go around it {wires} times?", f"A wire runs along it {wires} times. How long is it in metres?")))
+    b.say(
+        b.pick(
+            (
+                f"How many metres of wire go around it {wires} times?",
+                f"A wire runs along it {wires} times. How long is it in metres?",
+            )
+        )
+    )
     around = b.do("*", around, wires, "Wire")
     if OPERATIONS[b.level] > len(sides):
         gate = b.number(11, 90)
@@ -210,7 +238,9 @@ def base(b: Builder) -> Quantity:
         value = b.do("*", value, radix, "Shift")
         value = b.do("+", value, Quantity(digit), "Digit")
     text = "".join(map(str, numeral))
-    b.say(b.pick((f"The numeral {text} is written in base {radix}.", f"In base {radix} a number reads {text}.")))
+    b.say(
+        b.pick((f"The numeral {text} is written in base {radix}.", f"In base {radix} a number reads {text}."))
+    )
     add = _big(b)
     if OPERATIONS[b.level] == 2 * (digits - 1):
         b.known(add.value)
@@ -404,7 +434,8 @@ def determinant(b: Builder) -> Quantity:
             left -= 1
             continue
         p, s, q, r = b.number(20, 90), _small(b), b.number(11, 30), b.number(2, 6)
-        b.say(f"{'Take' if total is None else 'Add'} the determinant of the matrix with rows ({p}, {q}) and ({r}, {s}).")
+        verb = "Take" if total is None else "Add"
+        b.say(f"{verb} the determinant of the matrix with rows ({p}, {q}) and ({r}, {s}).")
         one, two = b.do("*", p, s, "Main"), b.do("*", q, r, "Other")
         value = b.do("-", one, two, "Determinant")
         left -= 3

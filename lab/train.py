@@ -53,7 +53,9 @@ def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) ->
             yield ids, targets
 
 
-def _loss(logits: torch.Tensor, targets: torch.Tensor, label_ids: tuple[int, ...], lm_weight: float) -> torch.Tensor:
+def _loss(
+    logits: torch.Tensor, targets: torch.Tensor, label_ids: tuple[int, ...], lm_weight: float
+) -> torch.Tensor:
     """Mean cross-entropy of the labels plus ``lm_weight`` times that of the words; logits (T, V)."""
     if not label_ids:
         return F.cross_entropy(logits, targets, ignore_index=-100)
@@ -65,7 +67,9 @@ def _loss(logits: torch.Tensor, targets: torch.Tensor, label_ids: tuple[int, ...
     return label_loss + lm_weight * F.cross_entropy(logits, words, ignore_index=-100)
 
 
-def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print, label_ids=()) -> dict:
+def train(
+    model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print, label_ids=()
+) -> dict:
     """Train in place; targets are already shifted (targets[t] is what position t should predict).
 
     With ``label_ids``, targets that are one of these tokens are PRM labels: their loss is taken over
@@ -80,9 +84,9 @@ def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int,
     )
     device = next(model.parameters()).device
     num_params = sum(p.numel() for p in model.parameters())
-    started, seen, step, losses, mean = time.perf_counter(), 0, 0, [], None
+    started, seen, losses, mean = time.perf_counter(), 0, [], None
     model.train()
-    for ids, targets in batches(examples, config.batch_tokens):
+    for step, (ids, targets) in enumerate(batches(examples, config.batch_tokens), start=1):
         progress = seen / config.num_tokens
         if progress >= 1:
             break
@@ -99,7 +103,6 @@ def train(model, examples: Iterator[Example], config: TrainingConfig, seed: int,
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         seen += int((ids != 0).sum())
-        step += 1
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if step % 100 == 0:
             seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""The lab: problems that are what they say, a checker that is right, labels and targets that mean what they should."""
+"""The lab: problems are what they say, the checker is right, labels and targets mean what they should."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ NODES = [
     {"op": "+", "args": [150, 56], "deps": [0, 1], "value": 206},
 ]
 PROBLEM = Problem("p", "text", "206", meta={"nodes": NODES, "template": "t", "given": [30, 5, 7, 8]})
-GOOD = ["A: 30 * 5 = 150.\n\n", "B: 7 * 8 = 56.\n\n", "Sum: 150 + 56 = 206.\n\n", "The answer is \\boxed{206}."]
+GOOD = [
+    "A: 30 * 5 = 150.\n\n",
+    "B: 7 * 8 = 56.\n\n",
+    "Sum: 150 + 56 = 206.\n\n",
+    "The answer is \\boxed{206}.",
+]
 
 
 def test_the_checker_on_a_hand_made_problem():
@@ -41,7 +46,10 @@ def test_the_checker_on_a_hand_made_problem():
         (["B: 8 * 7 = 56.", "A: 5 * 30 = 150.", "56 + 150 = 206"], [True, True, True]),  # order, turned round
         (["30 * 5 + 7 * 8 = 206", "\\boxed{206}"], [True, True]),  # several operations in one step
         (["30 * 5 = 150 and 7 * 8 = 56", "150 + 56 = 206"], [True, True]),  # two equations in one step
-        (["30 * 5 = 140.", "7 * 8 = 56.", "140 + 56 = 196."], [False, True, False]),  # a slip, then built upon
+        (
+            ["30 * 5 = 140.", "7 * 8 = 56.", "140 + 56 = 196."],
+            [False, True, False],
+        ),  # a slip, then built upon
         (["30 * 5 = 140.", "150 + 56 = 206"], [False, False]),  # right, but nothing derived it
         (["30 + 5 = 35."], [False]),  # true, and not on the way
         (["Let us think."], [False]),
@@ -126,7 +134,7 @@ def test_the_shipped_test_set_is_the_one_the_generator_makes(tmp_path):
 
 
 class Completer:
-    """Reaches the gold answer from every prefix that does not hold the word WRONG; counts what it is asked."""
+    """Reaches the gold answer from every prefix without the word WRONG; notes what it is asked."""
 
     name = "completer"
 
@@ -209,7 +217,11 @@ def test_training_learns_and_counts_its_tokens():
 
     model = tiny_model()
     record = train(
-        model, policy_examples(tokenizer(), 1), TrainingConfig(60_000, batch_tokens=512), seed=0, log=lambda _: None
+        model,
+        policy_examples(tokenizer(), 1),
+        TrainingConfig(60_000, batch_tokens=512),
+        seed=0,
+        log=lambda _: None,
     )
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
     assert 60_000 <= record["num_tokens"] < 61_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -57,9 +59,11 @@ def test_a_stop_string_is_kept_ends_the_text_and_is_the_first_one():
     policy = tiny_policy()
     states = [State(problem(i)) for i in range(4)]
     free = policy.sample(states, 8, SamplingConfig(temperature=1.0, max_tokens=60, seed=1))
-    stopped = policy.sample(states, 8, SamplingConfig(temperature=1.0, max_tokens=60, seed=1, stop=("e", "1")))
+    stopped = policy.sample(
+        states, 8, SamplingConfig(temperature=1.0, max_tokens=60, seed=1, stop=("e", "1"))
+    )
     reasons = set()
-    for long, short in zip(sum(free, []), sum(stopped, []), strict=True):
+    for long, short in zip(chain(*free), chain(*stopped), strict=True):
         reasons.add(short.finish_reason)
         assert long.text.startswith(short.text)
         if short.finish_reason == "stop":

@@ -56,7 +56,11 @@ def test_no_steps_no_scores_and_no_call():
 
 @pytest.mark.parametrize(
     ("scores", "message"),
-    [((0.5,), "1 scores for 2 steps"), ((0.5, float("nan")), "step 1 has the score nan"), ((0.5, 1.5), "1.5")],
+    [
+        ((0.5,), "1 scores for 2 steps"),
+        ((0.5, float("nan")), "step 1 has the score nan"),
+        ((0.5, 1.5), "1.5"),
+    ],
 )
 def test_bad_scores_name_the_trajectory(scores, message):
     with pytest.raises(BadScores, match=message) as caught:
@@ -73,7 +77,7 @@ def test_a_folder_of_another_format_is_refused(tmp_path):
     folder = tmp_path / "prm"
     folder.mkdir()
     (folder / "config.json").write_text("{}")
-    with pytest.raises(ValueError, match="tts_prm.json"):
+    with pytest.raises(ValueError, match=r"tts_prm\.json"):
         load_prm(str(folder))
 
 

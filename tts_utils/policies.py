@@ -176,7 +176,9 @@ class TransformersPolicy:
         device = self.model.device
         ending = self._tokens_that_may_stop(config.stop)
         longest = max(map(len, prompts))
-        rooms = [config.max_tokens if limit is None else min(config.max_tokens, limit - len(p)) for p in prompts]
+        rooms = [
+            config.max_tokens if limit is None else min(config.max_tokens, limit - len(p)) for p in prompts
+        ]
         # 1) Read each distinct prompt once, padded on the left, and fan its cache out to its rows.
         index = {p: i for i, p in enumerate(dict.fromkeys(map(tuple, prompts)))}
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in index], device=device)
@@ -265,7 +267,7 @@ def _stream(prompt: list[int], sample: int, config: SamplingConfig) -> np.random
 
 
 def _choose(logits, draws: list[float] | None, config: SamplingConfig):
-    """Next tokens (B,) from logits (B, V): argmax, or the inverse of the cumulated distribution at the draw."""
+    """Next tokens (B,) from logits (B, V): argmax, or the inverse of the cumulated distribution."""
     import torch
 
     if config.temperature == 0:

@@ -45,7 +45,8 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
 def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> MathShepherdPRM:
     """Load a PRM: a shipped lab PRM, a local folder, or a Hub id.
 
-    ``name`` is what the PRM is called in tables, by default ``name_or_path``. The input format is read from the folder's ``tts_prm.json`` or known for the published models.
+    ``name`` is what the PRM is called in tables, by default ``name_or_path``. The input format is read
+    from the folder's ``tts_prm.json`` or known for the published models.
 
     Raises:
         UnknownModel: no such model, or one whose PRM format is not known.
@@ -97,7 +98,9 @@ class MathShepherdPRM:
             tokenizer.encode(word, add_special_tokens=False)[-1] for word in ("+", "-", STEP_TAG)
         )
         if len({self.good, self.bad, self.tag, tokenizer.unk_token_id}) < 4:
-            raise ValueError(f"{name} has no tokens of their own for '+', '-' and {STEP_TAG!r}: not this kind of PRM")
+            raise ValueError(
+                f"{name} has no tokens of their own for '+', '-' and {STEP_TAG!r}: not this kind of PRM"
+            )
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step; see :class:`PRM`.
@@ -118,9 +121,7 @@ class MathShepherdPRM:
             batch, order = order[:size], order[size:]
             for i, row in zip(batch, self._score_batch([encoded[i] for i in batch]), strict=True):
                 scores[i] = row
-        results = [
-            StepScores(row, len(ids) if row else 0) for row, ids in zip(scores, encoded, strict=True)
-        ]
+        results = [StepScores(row, len(ids) if row else 0) for row, ids in zip(scores, encoded, strict=True)]
         check_scores(trajectories, results)
         return results
 
@@ -132,7 +133,9 @@ class MathShepherdPRM:
         ids = torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=device)
         real = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sequences], device=device)
         with torch.inference_mode():
-            hidden = self.model.base_model(input_ids=ids, attention_mask=real, use_cache=False).last_hidden_state
+            hidden = self.model.base_model(
+                input_ids=ids, attention_mask=real, use_cache=False
+            ).last_hidden_state
             tags = (ids == self.tag) & real.bool()  # (B, T)
             head = self.model.get_output_embeddings()
             logits = hidden[tags].float() @ head.weight[[self.good, self.bad]].float().T  # (tags, 2)
