@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lab.checker import check_steps
-from lab.labels import label_shards
+from lab.labels import label_shards, labelling_cost
 from lab.policies import PolicySpec, train_policy
 from lab.prms import PRMSpec, train_prm
 from lab.problems import test_set, write_problems
@@ -111,7 +111,8 @@ def _load(data: Path, name: str, device: str) -> TransformersPolicy:
 def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
     frame = pd.concat([pd.read_parquet(p) for p in sorted(labels.glob("*/shard-*.parquet"))])
     base = _load(data, spec.base, device)
-    train_prm(spec, base.model, base.tokenizer, frame, folder, device, log)
+    cost = labelling_cost(labels)
+    train_prm(spec, base.model, base.tokenizer, frame, cost, folder, device, log)
     _record_model(folder, data)
 
 

@@ -8,6 +8,8 @@ that extends a lost one is lost. The step checker has no part in it.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +19,7 @@ import pandas as pd
 
 from lab.problems import training_stream
 from tts_utils.answers import extract_answer
+from tts_utils.compute import inference_flops
 from tts_utils.mdp import split_steps
 from tts_utils.policies import Policy
 from tts_utils.records import Problem, SamplingConfig, State
@@ -43,6 +46,26 @@ class LabelConfig:
     temperatures: tuple[float, ...] = (0.7, 1.0)
     completions: int = 4
     seed: int = 21
+
+
+class _Counted:
+    """A policy that counts the tokens it generates."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.num_params = policy.num_params
+        self.num_tokens = 0
+
+    def sample(self, *args, **kwargs):
+        pools = self.policy.sample(*args, **kwargs)
+        self.num_tokens += sum(c.num_tokens for pool in pools for c in pool)
+        return pools
+
+
+def labelling_cost(folder: Path) -> dict:
+    """What all shards below a folder cost together: rollouts, tokens generated, FLOPs, seconds."""
+    costs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*/shard-*.json"))]
+    return {name: sum(cost[name] for cost in costs) for name in costs[0]}
 
 
 def is_right(problem: Problem, text: str) -> bool:
@@ -105,7 +128,7 @@ def label_shards(
 ) -> Iterator[Path]:
     """Write the missing shards of one policy's rollouts, and yield the path of each.
 
-    A shard is a parquet file of rollouts with ``first_lost``. Shard k holds problems k * problems_per_shard
+    A shard is a parquet file of rollouts with ``first_lost``, beside a JSON file of what it cost. Shard k holds problems k * problems_per_shard
     onwards of the stream, whatever was written before; this process takes those with k % parts == part.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,10 +138,19 @@ def label_shards(
         path = folder / f"shard-{shard:03d}.parquet"
         if path.exists() or shard % parts != part:
             continue
-        frame = rollouts(problems, policy, config)
-        frame["first_lost"] = first_lost_steps(problems, frame, completer, config)
+        started = time.perf_counter()
+        writer, finisher = _Counted(policy), _Counted(completer)
+        frame = rollouts(problems, writer, config)
+        frame["first_lost"] = first_lost_steps(problems, frame, finisher, config)
+        cost = {
+            "num_rollouts": len(frame),
+            "num_tokens": writer.num_tokens + finisher.num_tokens,
+            "flops": sum(inference_flops(p.num_params, p.num_tokens) for p in (writer, finisher)),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
         frame["question"] = [problems[i].text for i in frame["problem"]]
         frame["problem"] += shard * config.problems_per_shard
+        path.with_suffix(".json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
         temporary = path.with_suffix(".tmp")
         frame.to_parquet(temporary)
         temporary.rename(path)

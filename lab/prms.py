@@ -105,6 +105,7 @@ def train_prm(
     base: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     labels: pd.DataFrame,
+    labels_cost: dict,
     folder: Path,
     device: str,
     log=print,
@@ -114,7 +115,7 @@ def train_prm(
     label_ids = tuple(tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-"))
     examples = prm_examples(tokenizer, labels, spec.clean, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log, label_ids)
-    record |= {"base": spec.base, "num_rollouts": len(labels), "clean": spec.clean}
+    record |= {"base": spec.base, "clean": spec.clean, "labels": labels_cost}
     save_model(model, tokenizer, folder, record)
     (folder / "tts_prm.json").write_text(json.dumps({"format": "math-shepherd"}) + "\n", encoding="utf-8")
     return record
