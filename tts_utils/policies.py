@@ -9,8 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
+from tts_utils.policy_requests import BackendError
 from tts_utils.problems import data_dir
+from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
+
+BACKENDS = ("transformers", "vllm", "server")
 
 
 class UnknownModel(ValueError):
@@ -21,7 +25,7 @@ class Policy(Protocol):
     """Anything that continues states."""
 
     name: str
-    num_params: int
+    num_params: int  # 0 where that is not known
     revision: str  # what tells two versions of the model apart; "" where that is not known
 
     def sample(
@@ -42,20 +46,54 @@ class Policy(Protocol):
         ...
 
 
-def load_policy(name_or_path: str, device: str | None = None, name: str = "") -> TransformersPolicy:
-    """Load a policy with transformers: a shipped lab policy, a local folder, or a Hub id ("org/name").
+def load_policy(
+    name_or_path: str,
+    device: str | None = None,
+    name: str = "",
+    *,
+    backend: str = "transformers",
+    server_url: str = "",
+    **options,
+) -> Policy:
+    """Load a policy: a shipped lab policy, a local folder, or a Hub id ("org/name").
 
     Args:
         name_or_path: for example "lab-llama-s".
-        device: "cpu", "cuda", or None for a GPU where there is one.
+        device: "cpu", "cuda", or None for a GPU where there is one (transformers only).
         name: what the policy is called in tables; default: ``name_or_path``.
+        backend: "transformers"; "vllm", in this process; or "server", anything that speaks OpenAI's
+            completions protocol (``vllm serve``). Prompts are the same everywhere, random streams are not:
+            a table of one backend is not continued with another.
+        server_url: the server's address, such as "http://127.0.0.1:8000/v1".
+        options: of :class:`TransformersPolicy`, :func:`tts_utils.policy_vllm.load_vllm_policy` or
+            :func:`tts_utils.policy_server.load_server_policy`.
 
     Raises:
         UnknownModel: no such model; the message lists the shipped ones.
+        BackendError: the backend cannot be used here, or an option does not belong to it.
     """
+    if backend not in BACKENDS:
+        raise BackendError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    if bool(server_url) != (backend == "server"):
+        raise BackendError(
+            f"backend {backend!r} is given with the server address {server_url!r}: "
+            "backend 'server' needs one, and the others take none"
+        )
+    if device is not None and backend != "transformers":
+        raise BackendError(f"backend {backend!r} chooses its device itself; leave out device={device!r}")
     source = find_model(name_or_path)
-    tokenizer, model = load_checkpoint(source, device)
-    return TransformersPolicy(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
+    name = name or name_or_path
+    if backend == "transformers":
+        tokenizer, model = load_checkpoint(source, device)
+        return TransformersPolicy(name, model, tokenizer, revision=revision_of(source, model), **options)
+    facts = {"num_params": num_params_of(source), "revision": f"{revision_of(source)} {backend}".strip()}
+    if backend == "vllm":
+        from tts_utils.policy_vllm import load_vllm_policy
+
+        return load_vllm_policy(source, name, **facts | options)
+    from tts_utils.policy_server import load_server_policy
+
+    return load_server_policy(source, name, server_url, **facts | options)
 
 
 def find_model(name_or_path: str) -> str:
@@ -94,11 +132,15 @@ def load_checkpoint(source: str, device: str | None = None):
     return tokenizer, model.to(device).eval()
 
 
-def revision_of(source: str, model) -> str:
-    """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit."""
+def revision_of(source: str, model=None) -> str:
+    """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit.
+
+    ``model`` is the loaded model, if there is one; else the Hub is asked.
+    """
     weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
     if not weights:
-        return getattr(model.config, "_commit_hash", None) or ""
+        config = _config(source) if model is None else model.config
+        return getattr(config, "_commit_hash", None) or ""
     digest = hashlib.sha256()
     for path in weights:
         with open(path, "rb") as file:
@@ -106,34 +148,58 @@ def revision_of(source: str, model) -> str:
     return digest.hexdigest()[:16]
 
 
+def num_params_of(source: str) -> int:
+    """Parameters of a folder's or Hub id's causal language model, tied ones counted once; reads no weights.
+
+    0 where torch is not installed, so that a server's policy needs none.
+    """
+    config = _config(source)
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return 0
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return sum(p.numel() for p in model.parameters())
+
+
+def _config(source: str):
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source)
+    except OSError as exc:
+        raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {exc}") from exc
+
+
 class TransformersPolicy:
     """A causal language model run by transformers, on a CPU or one GPU."""
 
-    def __init__(self, name: str, model, tokenizer, batch_size: int = 256, revision: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        model,
+        tokenizer,
+        batch_size: int = 256,
+        revision: str = "",
+        family: Family | None = None,
+    ) -> None:
         self.name = name
         self.revision = revision
         self.model = model
         self.tokenizer = tokenizer
         self.batch_size = batch_size
+        self.family = family or family_of(tokenizer, model.config.architectures)
         self.num_params = sum(p.numel() for p in model.parameters())
         eos = model.generation_config.eos_token_id
         eos = tokenizer.eos_token_id if eos is None else eos
         self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
 
     def prompt_ids(self, state: State) -> list[int]:
-        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands.
-
-        The text is encoded apart from the prompt and without special tokens, so that it is read as
-        the policy wrote it, whatever it contains.
-        """
-        messages = [{"role": "user", "content": state.problem.text}]
-        prompt = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=True
-        )["input_ids"]
-        if not state.text:
-            return list(prompt)
-        text = self.tokenizer(state.text, add_special_tokens=False, split_special_tokens=True)
-        return list(prompt) + list(text["input_ids"])
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
+        return state_ids(self.tokenizer, self.family, state)
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
