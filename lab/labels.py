@@ -128,8 +128,9 @@ def label_shards(
 ) -> Iterator[Path]:
     """Write the missing shards of one policy's rollouts, and yield the path of each.
 
-    A shard is a parquet file of rollouts with ``first_lost``, beside a JSON file of what it cost. Shard k holds problems k * problems_per_shard
-    onwards of the stream, whatever was written before; this process takes those with k % parts == part.
+    A shard is a parquet file of rollouts with ``first_lost``, beside a JSON file of what it cost. Shard k
+    holds problems k * problems_per_shard onwards of the stream, whatever was written before; this process
+    takes those with k % parts == part.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stream = training_stream(config.seed)

@@ -27,7 +27,7 @@ class PolicySpec:
 
 
 POLICIES = (
-    PolicySpec("lab-llama-s", 40, 4, 4, TrainingConfig(14_500_000, batch_tokens=4096, peak_lr=3e-3), seed=14),
+    PolicySpec("lab-llama-s", 40, 4, 4, TrainingConfig(15_000_000, batch_tokens=4096, peak_lr=3e-3), seed=14),
     PolicySpec("lab-llama-l", 48, 4, 4, TrainingConfig(16_000_000, batch_tokens=4096, peak_lr=3e-3), seed=13),
     PolicySpec(
         "lab-llama-xl", 64, 4, 4, TrainingConfig(30_000_000, batch_tokens=4096, peak_lr=3e-3), seed=11

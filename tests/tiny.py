@@ -22,6 +22,7 @@ def tokenizer():
 def tiny_model(seed: int = 0):
     """An untrained Llama whose logits are spread enough that samples differ."""
     model = new_llama(tokenizer(), hidden=32, layers=2, heads=2, seed=seed).eval()
+    model.config.tie_word_embeddings = False
     rng = torch.Generator().manual_seed(seed)
     model.lm_head.weight = torch.nn.Parameter(0.3 * torch.randn(len(tokenizer()), 32, generator=rng))
     return model
