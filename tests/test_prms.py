@@ -20,10 +20,10 @@ def trajectory(i: int) -> State:
 def reference(prm, state: State) -> list[float]:
     """Question, steps and tags as text; the softmax of the whole vocabulary's "+" and "-" at each tag."""
     text = state.problem.text + " " + "".join(f"{s.strip()} ки\n" for s in state.steps)
-    ids = prm.tokenizer(text, return_tensors="pt")["input_ids"]
+    ids = prm.format.tokenizer(text, return_tensors="pt")["input_ids"]
     logits = prm.model(ids).logits[0]
-    pair = logits[:, [prm.good, prm.bad]].softmax(-1)[:, 0]
-    return pair[ids[0] == prm.tag].tolist()
+    pair = logits[:, list(prm.format.labels)].softmax(-1)[:, 0]
+    return pair[ids[0] == prm.format.tag].tolist()
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 200, 20_000])
@@ -33,7 +33,7 @@ def test_scores_equal_the_reference_at_every_batch_size(batch_tokens):
     for state, result in zip(states, prm.score(states), strict=True):
         assert result.scores == pytest.approx(reference(prm, state), abs=1e-5)
         assert len(result.scores) == len(state.steps)
-        assert result.num_tokens == len(prm.tokenizer(math_shepherd_text(state))["input_ids"])
+        assert result.num_tokens == len(prm.format.tokenizer(math_shepherd_text(state))["input_ids"])
 
 
 def test_the_score_of_a_step_is_the_last_score_of_its_prefix():

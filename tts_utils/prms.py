@@ -1,4 +1,17 @@
-"""Process reward models: one score in [0, 1] for every step of a trajectory."""
+"""Process reward models: one score in [0, 1] for every step of a trajectory.
+
+A PRM of one's own is any object with ``name``, ``num_params``, ``revision`` and one method:
+
+    class ShortStepsPRM:
+        name, num_params, revision = "short-steps", 0, "1"
+
+        def score(self, trajectories):
+            return [StepScores(tuple(1 / (1 + len(s)) for s in t.steps), 0) for t in trajectories]
+
+A PRM that transformers runs needs less: a format, one class of two methods (``encode`` a trajectory, ``read``
+scores off hidden states; see ``tts_utils.prm_formats``), and ``TransformersPRM(name, model, MyFormat(...))``
+does the batching.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +21,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tts_utils.mdp import strip_separator
-from tts_utils.policies import UnknownModel, find_model, load_checkpoint, revision_of
+from tts_utils.policies import UnknownModel, find_model, revision_of
+from tts_utils.prm_formats import (
+    FORMATS,
+    PUBLISHED,
+    STEP_TAG,
+    Encoded,
+    Format,
+    MathShepherdFormat,
+    math_shepherd_text,
+)
+from tts_utils.prm_heads import load_head_model, load_tokenizer
 from tts_utils.records import State, StepScores
+
+__all__ = [
+    "PRM",
+    "STEP_TAG",
+    "BadScores",
+    "MathShepherdPRM",
+    "TransformersPRM",
+    "check_scores",
+    "load_prm",
+    "math_shepherd_text",
+]
 
 
 class BadScores(ValueError):
@@ -34,114 +67,148 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
     if len(results) != len(trajectories):
         raise BadScores(f"the PRM was given {len(trajectories)} trajectories and returned {len(results)}")
     for i, (state, result) in enumerate(zip(trajectories, results, strict=True)):
-        where = f"problem {state.problem.problem_id!r}, trajectory {i} of the batch ({state.text[:60]!r}…)"
         if len(result.scores) != len(state.steps):
-            raise BadScores(f"{len(result.scores)} scores for {len(state.steps)} steps: {where}")
+            raise BadScores(f"{len(result.scores)} scores for {len(state.steps)} steps: {_where(state, i)}")
         for step, score in enumerate(result.scores):
             if math.isnan(score) or not 0 <= score <= 1:
-                raise BadScores(f"step {step} has the score {score}, not a number in [0, 1]: {where}")
+                raise BadScores(
+                    f"step {step} has the score {score}, not a number in [0, 1]: {_where(state, i)}"
+                )
 
 
-def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> MathShepherdPRM:
-    """Load a PRM: a shipped lab PRM, a local folder, or a Hub id.
+def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> TransformersPRM:
+    """Load a PRM: a shipped lab PRM, a local folder, or the Hub id of one of the paper's seven.
 
-    ``name`` is what the PRM is called in tables, by default ``name_or_path``. The input format is read
-    from the folder's ``tts_prm.json`` or known for the published models.
+    Args:
+        name_or_path: for example "lab-math-shepherd". A folder names its format in ``tts_prm.json``:
+            ``{"format": "rlhflow"}``; the published models' formats are known.
+        device: "cpu", "cuda", "auto" to spread a large model over several GPUs, or None for a GPU where
+            there is one.
+        name: what the PRM is called in tables, by default ``name_or_path``.
 
     Raises:
-        UnknownModel: no such model, or one whose PRM format is not known.
+        UnknownModel: no such model, one whose PRM format is not known, or one that is not of its format.
     """
     source = find_model(name_or_path)
+    format_class = FORMATS[_format_name(source)]
+    try:
+        text_format = format_class(load_tokenizer(source))
+    except UnknownModel as exc:
+        raise UnknownModel(f"{name_or_path!r}: {exc}") from exc
+    model = load_head_model(source, format_class.head, device)
+    return TransformersPRM(name or name_or_path, model, text_format, revision=revision_of(source, model))
+
+
+def _format_name(source: str) -> str:
     marker = Path(source) / "tts_prm.json"
-    if marker.is_file():
-        kind = json.loads(marker.read_text(encoding="utf-8")).get("format")
-    else:
-        kind = "math-shepherd" if source == "peiyi9979/math-shepherd-mistral-7b-prm" else None
-    if kind != "math-shepherd":
+    known = ", ".join(map(repr, FORMATS))
+    way_out = f'a PRM folder names its format in tts_prm.json, as in {{"format": "rlhflow"}}; known: {known}'
+    if source in PUBLISHED:
+        return PUBLISHED[source]
+    if not marker.is_file():
         raise UnknownModel(
-            f"{name_or_path!r} says PRM format {kind!r}; known: 'math-shepherd'. "
-            f'A local PRM folder names its format in tts_prm.json: {{"format": "math-shepherd"}}'
+            f"{source!r} is a PRM of no known format: it is none of the published PRMs "
+            f"({', '.join(PUBLISHED)}) and no folder with a tts_prm.json. {way_out}"
         )
-    tokenizer, model = load_checkpoint(source, device)
-    return MathShepherdPRM(name or name_or_path, model, tokenizer, revision=revision_of(source, model))
+    try:
+        kind = json.loads(marker.read_text(encoding="utf-8"))["format"]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise UnknownModel(f"{marker} names no format; {way_out}") from exc
+    if kind not in FORMATS:
+        raise UnknownModel(f"{marker} names the format {kind!r}; {way_out}")
+    return kind
 
 
-STEP_TAG = "ки"
+class TransformersPRM:
+    """A PRM run by transformers, on a CPU or on GPUs, whatever its format."""
 
+    def __init__(
+        self, name: str, model, text_format: Format, batch_tokens: int = 16_384, revision: str = ""
+    ) -> None:
+        """Put a model and a format together.
 
-def math_shepherd_text(trajectory: State) -> str:
-    """The text a Math-Shepherd PRM reads: question, then every step with the tag behind it.
-
-    A tag inside a step's own text is taken out, so that a policy cannot write itself a score.
-    Source: Wang et al. 2024 (arXiv:2312.08935) and its model card's example.
-    """
-    steps = [strip_separator(s).replace(STEP_TAG, "") for s in trajectory.steps]
-    question = trajectory.problem.text.replace(STEP_TAG, "")
-    return question + " " + "".join(f"{step} {STEP_TAG}\n" for step in steps)
-
-
-class MathShepherdPRM:
-    """A causal language model that answers "+" or "-" at the tag behind every step.
-
-    The score of a step is the probability of "+" against "-" at its tag.
-    """
-
-    def __init__(self, name: str, model, tokenizer, batch_tokens: int = 16_384, revision: str = "") -> None:
+        Args:
+            name: what the PRM is called in tables.
+            model: a transformers model; its ``base_model`` gives the hidden states.
+            text_format: how trajectories are written and scores are read.
+            batch_tokens: tokens of a batch at most, padding included; a longer sequence goes alone.
+            revision: what tells two versions of the model apart.
+        """
         self.name = name
         self.revision = revision
         self.model = model
-        self.tokenizer = tokenizer
+        self.format = text_format
         self.batch_tokens = batch_tokens
         self.num_params = sum(p.numel() for p in model.parameters())
-        # The last id, because sentencepiece tokenizers put a word-start mark before a lone character.
-        self.good, self.bad, self.tag = (
-            tokenizer.encode(word, add_special_tokens=False)[-1] for word in ("+", "-", STEP_TAG)
-        )
-        if len({self.good, self.bad, self.tag, tokenizer.unk_token_id}) < 4:
-            raise ValueError(
-                f"{name} has no tokens of their own for '+', '-' and {STEP_TAG!r}: not this kind of PRM"
-            )
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step; see :class:`PRM`.
 
-        Sequences of like length share a batch of at most ``batch_tokens`` tokens, padded on the right;
-        only the two label logits are computed, at the tags, in float32.
+        Sequences of like length share a batch, padded on the right. Only the hidden states at the steps
+        go through the head, in float32. A trajectory without steps has no scores and costs nothing.
 
         Raises:
-            BadScores: tags and steps differ in number, or a score is not in [0, 1].
+            BadScores: a trajectory is longer than the model can read, scores and steps differ in
+                number, or a score is not in [0, 1].
         """
-        encoded = [self.tokenizer(math_shepherd_text(t))["input_ids"] for t in trajectories]
-        order = sorted((i for i, t in enumerate(trajectories) if t.steps), key=lambda i: len(encoded[i]))
-        scores: list[tuple[float, ...]] = [()] * len(trajectories)
-        while order:
-            size = 1
-            while size < len(order) and len(encoded[order[size]]) * (size + 1) <= self.batch_tokens:
-                size += 1
-            batch, order = order[:size], order[size:]
-            for i, row in zip(batch, self._score_batch([encoded[i] for i in batch]), strict=True):
-                scores[i] = row
-        results = [StepScores(row, len(ids) if row else 0) for row, ids in zip(scores, encoded, strict=True)]
+        encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
+        limit = getattr(self.model.config, "max_position_embeddings", None) or math.inf
+        for i, (state, (ids, _)) in enumerate(zip(trajectories, encoded, strict=True)):
+            if len(ids) > limit:
+                raise BadScores(
+                    f"{len(ids)} tokens, but {self.name} reads at most {limit}; score this "
+                    f"trajectory with another PRM or leave it out: {_where(state, i)}"
+                )
+        results = [StepScores((), 0)] * len(encoded)
+        for batch in batches([len(ids) for ids, _ in encoded], self.batch_tokens):
+            rows = self._score_batch([encoded[i] for i in batch])
+            for i, row in zip(batch, rows, strict=True):
+                results[i] = StepScores(row, len(encoded[i].ids))
         check_scores(trajectories, results)
         return results
 
-    def _score_batch(self, sequences: list[list[int]]) -> list[tuple[float, ...]]:
+    def _score_batch(self, sequences: Sequence[Encoded]) -> list[tuple[float, ...]]:
         import torch
 
-        width = max(map(len, sequences))
+        width = max(len(ids) for ids, _ in sequences)
         device = self.model.device
-        ids = torch.tensor([s + [0] * (width - len(s)) for s in sequences], device=device)
-        real = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sequences], device=device)
+        ids = torch.tensor([s.ids + [0] * (width - len(s.ids)) for s in sequences], device=device)
+        real = torch.tensor([[1] * len(s.ids) + [0] * (width - len(s.ids)) for s in sequences], device=device)
+        rows = [row for row, s in enumerate(sequences) for _ in s.positions]
+        columns = [column for s in sequences for column in s.positions]
         with torch.inference_mode():
             hidden = self.model.base_model(
                 input_ids=ids, attention_mask=real, use_cache=False
-            ).last_hidden_state
-            tags = (ids == self.tag) & real.bool()  # (B, T)
-            head = self.model.get_output_embeddings()
-            logits = hidden[tags].float() @ head.weight[[self.good, self.bad]].float().T  # (tags, 2)
-            flat = torch.softmax(logits, dim=-1)[:, 0].tolist()
-        rows, start = [], 0
-        for count in tags.sum(1).tolist():
-            rows.append(tuple(flat[start : start + count]))
-            start += count
-        return rows
+            ).last_hidden_state  # (B, T, D)
+            flat = iter(self.format.read(self.model, hidden[rows, columns].float()).tolist())
+        return [tuple(next(flat) for _ in s.positions) for s in sequences]
+
+
+class MathShepherdPRM(TransformersPRM):
+    """A causal language model that answers "+" or "-" at the tag behind every step."""
+
+    def __init__(self, name: str, model, tokenizer, batch_tokens: int = 16_384, revision: str = "") -> None:
+        super().__init__(name, model, MathShepherdFormat(tokenizer), batch_tokens, revision)
+
+
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group sequences by length into batches whose padded size stays within a budget of tokens.
+
+    Args:
+        lengths: tokens of each sequence; those of 0 are left out.
+        budget: rows times width of a batch at most; a sequence longer than that makes a batch of its own.
+
+    >>> batches([5, 2, 9, 3, 0], budget=10)
+    [[1, 3], [0], [2]]
+    """
+    result: list[list[int]] = []
+    for i in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):
+        if result and lengths[i] * (len(result[-1]) + 1) <= budget:
+            result[-1].append(i)
+        else:
+            result.append([i])
+    return result
+
+
+def _where(state: State, i: int) -> str:
+    return f"problem {state.problem.problem_id!r}, trajectory {i} of the batch ({state.text[:60]!r}…)"
