@@ -60,7 +60,9 @@ def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> It
             f"prm {spec.name}",
             f"{spec.training.num_tokens / 1e6:.1f}M tokens",
             (folder / "training.json").exists,
-            lambda spec=spec, folder=folder: _prm(spec, folder, data, labels, device, log),
+            lambda spec=spec, folder=folder: _prm(
+                spec, folder, data, labels, recipe.labels.num_shards, device, log
+            ),
         )
     rows = (recipe.limit or 500) * recipe.num_samples
     for spec in recipe.policies:
@@ -108,11 +110,14 @@ def _load(data: Path, name: str, device: str) -> TransformersPolicy:
     return load_policy(str(data / "models" / name), device, name=name)
 
 
-def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
-    frame = pd.concat([pd.read_parquet(p) for p in sorted(labels.glob("*/shard-*.parquet"))])
+def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, num_shards: int, device: str, log) -> None:
+    last = f"shard-{num_shards - 1:03d}.parquet"  # of each policy: kept out of training
+    shards = {p: pd.read_parquet(p) for p in sorted(labels.glob("*/shard-*.parquet"))}
+    frame = pd.concat([f for p, f in shards.items() if p.name != last])
+    held_out = pd.concat([f for p, f in shards.items() if p.name == last])
     base = _load(data, spec.base, device)
     cost = labelling_cost(labels)
-    train_prm(spec, base.model, base.tokenizer, frame, cost, folder, device, log)
+    train_prm(spec, base.model, base.tokenizer, frame, held_out, cost, folder, device, log)
     _record_model(folder, data)
 
 

@@ -16,7 +16,8 @@ from lab.policies import save_model
 from lab.problems import training_stream
 from lab.train import Example, TrainingConfig, train
 from tts_utils.mdp import split_steps
-from tts_utils.prms import math_shepherd_text
+from tts_utils.metrics import within_problem_auc
+from tts_utils.prms import PRM, MathShepherdPRM, math_shepherd_text
 from tts_utils.records import Problem, State
 
 
@@ -100,22 +101,54 @@ def prm_examples(
             yield prm_example(tokenizer, *rows[i], ids)
 
 
+def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
+    """Within-problem AUC on labelled rollouts that were not trained on; the labels are Monte-Carlo too.
+
+    Returns:
+        ``steps``: kept steps against the one that loses, up to that one; ``completions``: right final
+        answers against wrong ones by PRM-Last. Each [auc, low, high, number of problems].
+    """
+    states = [
+        State(Problem(str(i), question, "0"), split_steps(text))
+        for i, question, text in zip(labels["problem"], labels["question"], labels["text"], strict=True)
+    ]
+    ids, values, kept = [], [], []
+    last = []
+    for state, result, lost in zip(states, prm.score(states), labels["first_lost"], strict=True):
+        upto = result.scores[: lost + 1]
+        ids += [state.problem.problem_id] * len(upto)
+        values += upto
+        kept += [step < lost for step in range(len(upto))]
+        last.append(result.scores[-1])
+    rng = np.random.default_rng(seed)
+    completions = within_problem_auc(labels["problem"], last, labels["right"], rng)
+    return {
+        "steps": [round(x, 4) for x in within_problem_auc(ids, values, kept, rng)],
+        "completions": [round(x, 4) for x in completions],
+    }
+
+
 def train_prm(
     spec: PRMSpec,
     base: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     labels: pd.DataFrame,
+    held_out: pd.DataFrame,
     labels_cost: dict,
     folder: Path,
     device: str,
     log=print,
 ) -> dict:
-    """Train one PRM and write it into ``folder`` with the marker that names its format."""
+    """Train one PRM and write it into ``folder`` with the marker that names its format.
+
+    ``held_out`` is labelled like ``labels`` and only measured on, at the end.
+    """
     model = with_fresh_layers(base, spec.fresh_layers, spec.seed).to(device)
     label_ids = tuple(tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-"))
     examples = prm_examples(tokenizer, labels, spec.clean, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log, label_ids)
     record |= {"base": spec.base, "clean": spec.clean, "labels": labels_cost}
+    record["held_out_auc"] = held_out_auc(MathShepherdPRM(spec.name, model, tokenizer), held_out)
     save_model(model, tokenizer, folder, record)
     (folder / "tts_prm.json").write_text(json.dumps({"format": "math-shepherd"}) + "\n", encoding="utf-8")
     return record
