@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import manifest, policies, prms, problems, report, search, store, table_files
+from tts_utils import cli_import, manifest, policies, prms, problems, report, search, store, table_files
 from tts_utils.records import SamplingConfig
 
 app = typer.Typer(
@@ -163,6 +163,9 @@ def print_report(
                 f"  {row.measure:<54} N = {row.N:<4} {estimate:{sign}6.1f}  "
                 f"[{low:{sign}.1f}, {high:{sign}.1f}]  n = {row.n}"
             )
+
+
+app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
 
 
 @app.command()
