@@ -27,6 +27,7 @@ KNOWN_ERRORS = (
     problems.ProblemError,
     problems.DataDirError,
     policies.UnknownModel,
+    policies.BackendError,
     prms.BadScores,
     search.BadContinuations,
 )
@@ -44,6 +45,10 @@ BatchSize = Annotated[
     int, typer.Option(min=1, help="How many go to the model at once; results do not depend on it.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
+Backend = Annotated[
+    str, typer.Option(help="What runs the policy: transformers, vllm, or server with --server-url.")
+]
+ServerUrl = Annotated[str, typer.Option(help="Address of the server, such as http://127.0.0.1:8000/v1.")]
 DEFAULT = SamplingConfig()
 
 
@@ -89,6 +94,8 @@ def sample(
     top_p: TopP = DEFAULT.top_p,
     batch_size: BatchSize = 256,
     limit: Limit = None,
+    backend: Backend = "transformers",
+    server_url: ServerUrl = "",
 ) -> None:
     """Fill the table of samples of a policy on a problem set; stopped at any time, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
@@ -98,7 +105,7 @@ def sample(
     with _Bar() as bar:
         filled = store.fill_samples(
             dataset,
-            policies.load_policy(policy),
+            _load_policy(policy, backend, server_url),
             n or (1 if config.temperature == 0 else 64),
             config,
             problems=loaded,
@@ -229,6 +236,12 @@ def doctor() -> None:
         typer.echo("you can     fill tables with the models above: tts sample, tts score")
     if gpu:
         typer.echo("you can     do the same with the paper's own models, as far as they fit on the GPU")
+
+
+def _load_policy(policy: str, backend: str, server_url: str) -> policies.Policy:
+    if (backend, server_url) == ("transformers", ""):
+        return policies.load_policy(policy)
+    return policies.load_policy(policy, backend=backend, server_url=server_url)
 
 
 def _config(temperature: float, seed: int, greedy: bool, max_tokens: int, top_p: float) -> SamplingConfig:
