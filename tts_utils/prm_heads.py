@@ -1,9 +1,10 @@
 """The models behind the PRM formats: a causal language model, or a transformer with a small head of its own.
 
-Three heads: ``"labels"`` reads two words of a causal language model; ``"value"`` (Skywork) has one output per
-token, stored as ``v_head.summary.*`` beside the language model; ``"classes"`` (Qwen2.5-Math-PRM) has two,
-stored as ``score.0.*`` and ``score.2.*``. The last two are built here over the transformer that a checkpoint's
-configuration names, so no code from a checkpoint is ever run. Weights are read from safetensors only.
+Three heads: ``"labels"`` reads two words of a causal language model; ``"value"`` (Skywork) has one output
+per token, stored as ``v_head.summary.*`` beside the language model; ``"classes"`` (Qwen2.5-Math-PRM) has
+two, stored as ``score.0.*`` and ``score.2.*``. The last two are built here over the transformer that a
+checkpoint's configuration names, so no code from a checkpoint is ever run. Weights are read from safetensors
+only.
 """
 
 from __future__ import annotations
@@ -63,14 +64,22 @@ def head_model_class(config_class: type, head: str) -> type:
 
 
 def load_tokenizer(source: str):
-    """The tokenizer of a folder or a Hub id.
+    """The tokenizer of a folder or a Hub id, as its ``tokenizer.json`` has it.
+
+    For some model types, Qwen2 among them, ``AutoTokenizer`` puts the published family's own way of cutting
+    words in the place of the checkpoint's, even where the checkpoint says that ``tokenizer.json`` is all there
+    is to it; such a tokenizer is loaded by its own name.
 
     Raises:
         UnknownModel: there is none, or it cannot be fetched.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     try:
+        declared = get_tokenizer_config(source).get("tokenizer_class")
+        if declared in ("PreTrainedTokenizerFast", "TokenizersBackend"):
+            return PreTrainedTokenizerFast.from_pretrained(source)
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError) as exc:
         raise UnknownModel(f"the tokenizer of {source!r} cannot be loaded: {exc}") from exc

@@ -90,7 +90,7 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Tr
         UnknownModel: no such model, one whose PRM format is not known, or one that is not of its format.
     """
     source = find_model(name_or_path)
-    format_class = FORMATS[_format_name(source)]
+    format_class = FORMATS[format_name(source)]
     try:
         text_format = format_class(load_tokenizer(source))
     except UnknownModel as exc:
@@ -99,7 +99,7 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Tr
     return TransformersPRM(name or name_or_path, model, text_format, revision=revision_of(source, model))
 
 
-def _format_name(source: str) -> str:
+def format_name(source: str) -> str:
     marker = Path(source) / "tts_prm.json"
     known = ", ".join(map(repr, FORMATS))
     way_out = f'a PRM folder names its format in tts_prm.json, as in {{"format": "rlhflow"}}; known: {known}'
