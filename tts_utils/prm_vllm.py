@@ -1,0 +1,145 @@
+"""Process reward models run by vLLM as pooling models: two numbers per step, with no text generated.
+
+Three of the four formats run. A PRM that answers with a word ("labels": Math-Shepherd, RLHFlow) is turned into a
+classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM knows. Skywork's value head is not, and
+stays with the transformers backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tts_utils.policies import find_model, revision_of
+from tts_utils.policy_requests import BackendError
+from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, start_engine
+from tts_utils.prm_formats import FORMATS, Encoded, Format
+from tts_utils.prm_heads import head_model_class, load_tokenizer
+from tts_utils.prms import BadScores, _format_name, check_scores
+from tts_utils.records import State, StepScores
+
+COLUMN = {"labels": 0, "classes": 1}
+"""Which of the two probabilities is the score: that of "+", or that of the second class."""
+
+
+def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
+    """Start vLLM's engine for a PRM: a shipped one, a local folder, or a Hub id.
+
+    Args:
+        name_or_path, name: as for :func:`tts_utils.prms.load_prm`.
+        options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization`` (beside
+            a policy on one GPU both need a share) or ``max_model_len`` (default 8,192).
+
+    Raises:
+        UnknownModel: as for :func:`tts_utils.prms.load_prm`.
+        BackendError: vLLM cannot be used here, or cannot run this PRM.
+    """
+    source = find_model(name_or_path)
+    kind = _format_name(source)
+    format_class = FORMATS[kind]
+    if format_class.head not in COLUMN:
+        runnable = ", ".join(repr(k) for k, f in FORMATS.items() if f.head in COLUMN)
+        raise BackendError(
+            f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {runnable}. "
+            "Load it with the transformers backend"
+        )
+    vllm = import_vllm()
+    from transformers import AutoConfig
+
+    tokenizer = load_tokenizer(source)
+    text_format = format_class(tokenizer)
+    config = AutoConfig.from_pretrained(source)
+    length = options.pop("max_model_len", CONTEXT)
+    options = engine_options(config, length, **pooling_options(tokenizer, text_format, config), **options)
+    llm = start_engine(vllm, source, options)
+    revision = f"{revision_of(source)} vllm".strip()
+    num_params = _num_params(config, text_format.head)
+    return VLLMPRM(name or name_or_path, llm, text_format, options["max_model_len"], num_params, revision)
+
+
+def pooling_options(tokenizer, text_format: Format, config) -> dict:
+    """Arguments of ``vllm.LLM`` that make a PRM of a checkpoint.
+
+    STEP pooling wants the tag's id: without it vLLM returns no rows at all, and no error. A format without
+    a tag of its own (RLHFlow) pools ALL tokens; its positions are picked out afterwards.
+    """
+    from vllm.config import PoolerConfig
+
+    tag = step_tag(text_format)
+    pooling = {"tok_pooling_type": "ALL"} if tag is None else {"tok_pooling_type": "STEP", "step_tag_id": tag}
+    options = {
+        "runner": "pooling",
+        "pooler_config": PoolerConfig(task="token_classify", **pooling),
+        "enable_prefix_caching": False,  # the state of every step's token is wanted, not only of new ones
+    }
+    if text_format.head == "labels":
+        options["convert"] = "classify"
+        options["hf_overrides"] = {
+            "architectures": list(config.architectures),
+            "classifier_from_token": tokenizer.convert_ids_to_tokens(list(text_format.labels)),
+            "method": "no_post_processing",
+            "num_labels": 2,
+        }
+    return options
+
+
+def step_tag(text_format: Format) -> int | None:
+    """The token that stands behind every step and nowhere else, or None where the format has none."""
+    return getattr(text_format, "tag", getattr(text_format, "extra", None))
+
+
+def _num_params(config, head: str) -> int:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        if head == "labels":
+            model = AutoModelForCausalLM.from_config(config)
+        else:
+            model = head_model_class(type(config), head)(config)
+    return sum(p.numel() for p in model.parameters())
+
+
+class VLLMPRM:
+    """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter."""
+
+    def __init__(
+        self,
+        name: str,
+        llm,
+        text_format: Format,
+        max_model_len: int,
+        num_params: int = 0,
+        revision: str = "",
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.num_params = num_params
+        self.llm = llm
+        self.format = text_format
+        self.max_model_len = max_model_len
+
+    def score(self, trajectories: Sequence[State]) -> list[StepScores]:
+        """Score every step of all trajectories in one call of the engine; see ``tts_utils.prms.PRM``.
+
+        Raises:
+            BadScores: a trajectory is longer than the engine reads, scores and steps differ in number, or a
+                score is not in [0, 1].
+        """
+        encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
+        for state, (ids, _) in zip(trajectories, encoded, strict=True):
+            if len(ids) > self.max_model_len:
+                raise BadScores(
+                    f"problem {state.problem.problem_id!r}: a trajectory has {len(ids)} tokens, but "
+                    f"{self.name} reads at most {self.max_model_len}; raise max_model_len or leave it out"
+                )
+        full = [i for i, (ids, _) in enumerate(encoded) if ids]
+        prompts = [{"prompt_token_ids": encoded[i].ids} for i in full]
+        outputs = self.llm.encode(prompts, pooling_task="token_classify", use_tqdm=False) if prompts else []
+        results = [StepScores((), 0)] * len(encoded)
+        column, tagged = COLUMN[self.format.head], step_tag(self.format) is not None
+        for i, output in zip(full, outputs, strict=True):
+            ids, positions = encoded[i]
+            rows = output.outputs.data[:, column].float().tolist()
+            results[i] = StepScores(tuple(rows if tagged else (rows[p] for p in positions)), len(ids))
+        check_scores(trajectories, results)
+        return results
