@@ -8,6 +8,7 @@ that it survives colour blindness and a grey printout.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from itertools import cycle
@@ -270,7 +271,7 @@ def step_inspector(frame: pd.DataFrame, *, row_height: int = 16) -> alt.LayerCha
             "step": frame["step"].to_numpy(),
             "score": frame["score"].to_numpy(),
             "verdict": verdicts,
-            "answer": frame["answer"].to_numpy(),
+            "answer": [_inert(str(answer)) for answer in frame["answer"]],
             "detail": details,
         }
     )
@@ -413,7 +414,17 @@ def _detail(head: str, text: str) -> str:
     lines = textwrap.wrap(head, WRAP) + [
         part for line in text.strip().splitlines() for part in textwrap.wrap(line, WRAP)
     ]
-    return "\n".join(lines if len(lines) <= 9 else [*lines[:8], "…"])
+    return _inert("\n".join(lines if len(lines) <= 9 else [*lines[:8], "…"]))
+
+
+def _inert(text: str) -> str:
+    """Keep a text from ending the script that holds it: Altair writes "</script>" into a page as it is.
+
+    An invisible word joiner after "<" does it; the text looks the same. A lone surrogate, which no page can
+    hold, becomes "�".
+    """
+    text = re.sub(r"<(?=/|!|script)", "<\N{WORD JOINER}", text, flags=re.IGNORECASE)
+    return re.sub("[\ud800-\udfff]", "�", text)
 
 
 def _room(details: Sequence[str]) -> int:
