@@ -134,6 +134,73 @@ class Slow(FakePolicy):
 
 
 @dataclass
+class StepPolicy(FakePolicy):
+    """Writes one step at a time, each naming its problem; ends after 2 to 5 steps with an answer.
+
+    Notes every call as a list of (problem id, text of the state, sample index), and all tokens it wrote.
+    """
+
+    longest: int = 5
+    fail_on: int = 0
+    calls: list[list[tuple[str, str, int]]] = field(default_factory=list)
+    num_tokens: int = 0
+
+    def one(self, state: State, index: int, config: SamplingConfig) -> Continuation:
+        assert config.stop == ("\n\n",)
+        problem, depth = state.problem, len(state.steps) + 1
+        number = draw(problem.problem_id, state.text, config.seed, config.temperature, index)
+        if depth >= 2 and (number % 3 == 0 or depth >= self.longest):
+            answer = int(problem.answer) + number // 3 % 3
+            text = f"{problem.problem_id} gives \\boxed{{{answer}}}."
+            return Continuation(text, len(text) + 1, "eos")
+        text = f"{problem.problem_id}, step {depth}, draw {number // 3 % 1000}.\n\n"
+        return Continuation(text, len(text), "stop")
+
+    def sample(
+        self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
+    ) -> list[list[Continuation]]:
+        firsts = [first] * len(states) if isinstance(first, int) else list(first)
+        pairs = zip(states, firsts, strict=True)
+        self.calls.append([(s.problem.problem_id, s.text, f + i) for s, f in pairs for i in range(n)])
+        if self.fail_on and len(self.calls) >= self.fail_on:
+            raise RuntimeError(f"call {len(self.calls)} fails")
+        written = super().sample(states, n, config, firsts)
+        self.num_tokens += sum(c.num_tokens for row in written for c in row)
+        return written
+
+
+class RepeatingSteps(StepPolicy):
+    """Gives only two different steps per state."""
+
+    def one(self, state: State, index: int, config: SamplingConfig) -> Continuation:
+        return super().one(state, index % 2, config)
+
+
+@dataclass
+class CutSteps(StepPolicy):
+    """Every step after ``good_steps`` is cut by the token limit in the middle of an answer."""
+
+    good_steps: int = 1
+    uncut_from: int = 10**9
+
+    def one(self, state: State, index: int, config: SamplingConfig) -> Continuation:
+        if len(state.steps) < self.good_steps or index >= self.uncut_from:
+            return super().one(state, index, config)
+        return Continuation(r"So it is \boxed{100} or", config.max_tokens, "length")
+
+
+@dataclass
+class SayingSteps(StepPolicy):
+    """Gives the same continuation always."""
+
+    text: str = ""
+    finish_reason: str = "eos"
+
+    def one(self, state: State, index: int, config: SamplingConfig) -> Continuation:
+        return Continuation(self.text, 1, self.finish_reason)
+
+
+@dataclass
 class FakePRM:
     """Scores every step by a draw from the text so far; notes each call's texts; may fail from a call on."""
 

@@ -69,12 +69,12 @@ def test_results_do_not_depend_on_the_company():
     assert together == alone
 
 
-def test_equal_trajectories_are_scored_once_and_charged_each_time():
+def test_equal_trajectories_are_scored_once_and_charged_once():
     prm = fakes.FakePRM()
     (result,) = run([best_of_n(PROBLEMS[0], 6)], fakes.Repeating(), prm, CONFIG)
     assert len(prm.calls[0]) == 2
     assert result.step_scores[0] == result.step_scores[2] == result.step_scores[4]
-    assert result.num_prm_tokens == sum(len(c.text) for c in result.completions)
+    assert result.num_prm_tokens == sum(len(text) for text in prm.calls[0])
 
 
 def test_equal_texts_of_different_problems_are_different_trajectories():
@@ -127,7 +127,8 @@ def test_methods_at_different_points_share_a_round():
     policy, prm = fakes.Counting(), fakes.FakePRM()
     other, best = run([scores_first(PROBLEMS[0]), best_of_n(PROBLEMS[1], 1)], policy, prm, CONFIG)
     assert other[0] == 2 and len(best.completions) == 1
-    assert len(policy.calls) == 2 and len(prm.calls) == 2
+    # Scores wait until nobody wants samples, so that both methods are scored in one call.
+    assert [ids for ids, *_ in policy.calls] == [("p001",), ("p000",)] and len(prm.calls) == 1
 
 
 def test_no_methods_no_calls():
@@ -195,3 +196,23 @@ def test_score_keeps_the_order():
     scored = search.score(prm, states)
     assert [len(s.scores) for s in scored] == [2, 0, 1, 2] and scored[0] == scored[3]
     assert prm.calls == [["A.\n\nB.", "C."]]
+
+
+def test_a_detour_over_more_samples_does_not_cost_the_others_a_call():
+    def detour(problem, rounds):
+        for i in range(rounds):
+            (continuation,) = yield Sample(mdp.initial_state(problem), 1, i)
+        yield Score((mdp.state_of(problem, continuation.text),))
+
+    policy, prm = fakes.Counting(), fakes.FakePRM()
+    run([detour(p, rounds) for p, rounds in zip(PROBLEMS, (1, 3, 2, 1), strict=True)], policy, prm, CONFIG)
+    assert [len(ids) for ids, *_ in policy.calls] == [4, 2, 1] and [len(c) for c in prm.calls] == [4]
+
+
+def test_every_call_is_noted():
+    policy, prm, calls = fakes.Counting(), fakes.FakePRM(), []
+    results = run([best_of_n(p, 3) for p in PROBLEMS], policy, prm, CONFIG, calls)
+    assert [(call.kind, call.sequences) for call in calls] == [("sample", 12), ("score", 12)]
+    assert calls[0].tokens == sum(r.num_policy_tokens for r in results)
+    assert calls[1].tokens == sum(r.num_prm_tokens for r in results)
+    assert all(call.seconds >= 0 for call in calls)

@@ -85,7 +85,7 @@ def fill_samples(
         raise StoreError(f"n, batch_size and limit must be at least 1, got {n}, {batch_size} and {limit}")
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
-    sources = {"problems_sha256": fingerprint(problems), **_revision("policy", policy)}
+    sources = {"problems_sha256": fingerprint(problems), **revision("policy", policy)}
     problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
     table = Table("samples", dataset_name(dataset), policy.name, config or SamplingConfig())
     have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
@@ -107,13 +107,13 @@ def fill_samples(
     }
     refresh()
     added = 0
-    for block in _claimed([name for name, where in blocks.items() if not have[where].all()], table, data):
+    for block in claimed([name for name, where in blocks.items() if not have[where].all()], table, data):
         refresh()
         rows, columns = blocks[block]
         methods = [
             search.best_of_n(problem, len(run), first=columns.start + int(run[0]), scored=False)
             for problem, there in zip(problems[rows], have[rows, columns], strict=True)
-            for run in _runs(np.flatnonzero(~there))
+            for run in gapless(np.flatnonzero(~there))
         ]
         if not methods:
             continue
@@ -126,7 +126,7 @@ def fill_samples(
         have[rows, columns] = True
         if progress:
             progress(int(have.sum()), have.size)
-    return _finished(table, data, added, start)
+    return finished(table, data, added, start)
 
 
 def fill_step_scores(
@@ -158,7 +158,7 @@ def fill_step_scores(
 
     table = Table("step_scores", samples.dataset, samples.policy, samples.sampling, prm=prm.name)
     return _fill_per_text(
-        samples, table, compute, _revision("prm", prm), problems, limit, batch_size, data, progress
+        samples, table, compute, revision("prm", prm), problems, limit, batch_size, data, progress
     )
 
 
@@ -241,7 +241,7 @@ def _fill_per_text(
     blocks = {f"{i}-{batch_size}": keys[i : i + batch_size] for i in range(0, len(keys), batch_size)}
     total = sum(len(members) for members in texts.values())
     added = 0
-    for name in _claimed([b for b, members in blocks.items() if any(map(missing, members))], table, data):
+    for name in claimed([b for b, members in blocks.items() if any(map(missing, members))], table, data):
         refresh()
         began = time.perf_counter()
         todo = {key: samples for key in blocks[name] if (samples := missing(key))}
@@ -259,7 +259,7 @@ def _fill_per_text(
         refresh()
         if progress:
             progress(min(len(payloads), total), total)
-    return _finished(table, data, added, start)
+    return finished(table, data, added, start)
 
 
 def _payload_of_another(
@@ -278,8 +278,8 @@ def _payload_of_another(
     return None
 
 
-def _claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
-    """Yield every name once while this process holds its claim; those claimed by others come last."""
+def claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
+    """Yield every block's name once while its claim is held; those claimed by other processes come last."""
     later: list[str] = []
     for wait in (False, True):
         for name in later if wait else names:
@@ -295,19 +295,20 @@ def _claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
                 os.close(handle)
 
 
-def _finished(table: Table, data: Path, added: int, start: float) -> Filled:
+def finished(table: Table, data: Path, added: int, start: float) -> Filled:
+    """Compact a table that is all there, and say what was done to it since ``start``."""
     path = table_files.compact(table, data)
     rows = table_files.check_file(path, table).metadata.num_rows
     return Filled(table, path, added, rows, time.perf_counter() - start)
 
 
-def _revision(role: str, model: Any) -> dict[str, str]:
+def revision(role: str, model: Any) -> dict[str, str]:
     """The model's own hash of its weights, where it offers one; rows of two versions are never mixed then."""
-    revision = getattr(model, "revision", "")
-    return {f"{role}_revision": revision} if revision else {}
+    found = getattr(model, "revision", "")
+    return {f"{role}_revision": found} if found else {}
 
 
-def _runs(indices: np.ndarray) -> list[np.ndarray]:
+def gapless(indices: np.ndarray) -> list[np.ndarray]:
     """Cut ascending indices into runs without gaps."""
     if not len(indices):
         return []

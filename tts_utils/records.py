@@ -132,6 +132,39 @@ class StepScores:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchNode:
+    """One node of a search tree: one step that was sampled, whatever became of it.
+
+    Attributes:
+        run: which tree of its problem; the subtree's index in DVTS.
+        node: its number in the tree, from 0, in the order of sampling.
+        parent: the node it continues; -1 is the initial state.
+        depth: how many nodes the path to it has, itself included; at least 1.
+        sample: the sample index it was drawn with; (state continued, sample) fixes the draw.
+        text: the step alone, its separator included.
+        num_tokens: tokens generated for it.
+        finish_reason: "length" marks a step that was cut by the token limit, and so never competed.
+        score: the PRM's score of the step, in [0, 1]; None where it was not scored (cut, or nothing to read).
+        num_prm_tokens: tokens the PRM read for the score; 0 where that text had one already in this tree.
+        kept: whether it won a place among the kept beams.
+        finished: whether the trajectory ends with it; one that is finished and not kept was discarded.
+    """
+
+    run: int
+    node: int
+    parent: int
+    depth: int
+    sample: int
+    text: str
+    num_tokens: int
+    finish_reason: FinishReason
+    score: float | None
+    num_prm_tokens: int
+    kept: bool
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """What a method found for one problem.
 
@@ -139,8 +172,9 @@ class SearchResult:
         problem_id: whose problem.
         completions: the finished trajectories that are voted on, in sample order.
         step_scores: one per completion, or () where the method used no PRM.
-        num_policy_tokens: tokens the policy generated for all of them.
-        num_prm_tokens: tokens the PRM read for all of them.
+        num_policy_tokens: all tokens the policy generated, for discarded steps too.
+        num_prm_tokens: all tokens the PRM read; equal trajectories are read once.
+        nodes: the whole search tree(s), sorted by run and node; () for Best-of-N.
     """
 
     problem_id: str
@@ -148,3 +182,4 @@ class SearchResult:
     step_scores: tuple[StepScores, ...] = ()
     num_policy_tokens: int = 0
     num_prm_tokens: int = 0
+    nodes: tuple[SearchNode, ...] = ()

@@ -2,14 +2,15 @@
 
 A method knows one problem and no model: it yields requests and receives answers. The driver advances the
 methods of all problems together and merges their requests, so batching lives here and nowhere else. A new
-method (beam search, DVTS) is one more generator; the driver does not change.
+method is one more generator; the driver does not change (:mod:`tts_utils.tree_search` has beam search, DVTS).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tts_utils import answers, mdp
 from tts_utils.prms import check_scores
@@ -59,7 +60,24 @@ Method = Generator[Request | list[Request], Answer | list[Answer], SearchResult]
 
 
 class BadContinuations(ValueError):
-    """A policy returned another number of continuations than it was asked for."""
+    """A policy returned too few or too many continuations, or ones that are not one step each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a policy or a PRM, as the driver made it.
+
+    Attributes:
+        kind: which method was called, "sample" or "score".
+        sequences: continuations asked for, or trajectories sent.
+        tokens: tokens generated, or read.
+        seconds: how long it took.
+    """
+
+    kind: Literal["sample", "score"]
+    sequences: int
+    tokens: int
+    seconds: float
 
 
 def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) -> Method:
@@ -82,12 +100,13 @@ def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) 
     step_scores: tuple[StepScores, ...] = ()
     if scored:
         step_scores = tuple((yield Score(tuple(mdp.state_of(problem, c.text) for c in completions))))
+    read = {c.text: s.num_tokens for c, s in zip(completions, step_scores, strict=False)}  # each text once
     return SearchResult(
         problem_id=problem.problem_id,
         completions=completions,
         step_scores=step_scores,
         num_policy_tokens=sum(c.num_tokens for c in completions),
-        num_prm_tokens=sum(s.num_tokens for s in step_scores),
+        num_prm_tokens=sum(read.values()),
     )
 
 
@@ -111,43 +130,77 @@ def finish(problem: Problem, sample: int, continuation: Continuation) -> Complet
 
 
 def run(
-    methods: Iterable[Method], policy: Policy | None, prm: PRM | None, config: SamplingConfig
+    methods: Iterable[Method],
+    policy: Policy | None,
+    prm: PRM | None,
+    config: SamplingConfig,
+    calls: list[Call] | None = None,
 ) -> list[SearchResult]:
     """Advance all methods together until each has returned, and give their results in the same order.
 
-    In every round the requests of all live methods become one ``prm.score`` and one ``policy.sample`` call
-    (one for each different (n, stop) among them). What a method receives depends on its own requests only.
+    All requests of a round become one ``policy.sample`` call (one for each different (n, stop) among them) or
+    one ``prm.score`` call. What a method receives depends on its own requests only.
 
     Args:
         methods: one generator per problem, such as ``best_of_n(problem, 64)``.
         policy: may be None if no method samples.
         prm: may be None if no method asks for scores.
         config: how to sample.
+        calls: where to note every call of the policy and the PRM; None notes nothing.
 
     Raises:
-        BadContinuations: the policy returned too few or too many continuations.
+        BadContinuations: the policy returned too few or too many continuations, or broke a method's rules.
         BadScores: the PRM returned a wrong number of scores, a NaN, or a score outside [0, 1].
         ValueError: a method needs a policy or a PRM and none was given.
     """
+    together = lock_step(methods)
+    calls = [] if calls is None else calls
+    received: list[Answer] | None = None
+    while True:
+        try:
+            requests = together.send(received)
+        except StopIteration as done:
+            return done.value
+        samples = _sample_all([r for r in requests if isinstance(r, Sample)], policy, config, calls)
+        scores = _score_all([r for r in requests if isinstance(r, Score)], prm, calls)
+        received = [next(samples) if isinstance(r, Sample) else next(scores) for r in requests]
+
+
+def lock_step(methods: Iterable[Method]) -> Generator[list[Request], list[Answer], list[SearchResult]]:
+    """Make one method of many: it yields their requests together, and returns the list of their results.
+
+    Requests for scores wait until no method wants samples. So methods that do the same, one of them with a
+    detour over more samples, still ask for their scores in one round.
+    """
     methods = list(methods)
-    results: list[SearchResult | None] = [None] * len(methods)
-    answers_to: dict[int, Answer | list[Answer] | None] = dict.fromkeys(range(len(methods)))
-    while answers_to:
-        wanted: dict[int, Request | list[Request]] = {}
-        for i, answer in answers_to.items():
+    results: dict[int, SearchResult] = {}
+    waiting: dict[int, Request | list[Request]] = {}
+    received: dict[int, Answer | list[Answer] | None] = dict.fromkeys(range(len(methods)))
+    while received:
+        for i, answer in received.items():
             try:
-                wanted[i] = methods[i].send(answer)
+                waiting[i] = methods[i].send(answer)
             except StopIteration as done:
                 results[i] = done.value
-        answers_to = dict(zip(wanted, _answer_all(list(wanted.values()), policy, prm, config), strict=True))
-    return results
+        turn = [i for i in sorted(waiting) if any(isinstance(r, Sample) for r in _listed(waiting[i]))]
+        asked = {i: waiting.pop(i) for i in turn or sorted(waiting)}
+        if not asked:
+            break
+        answers_in_order = iter((yield [r for item in asked.values() for r in _listed(item)]))
+        received = {
+            i: [next(answers_in_order) for _ in item] if isinstance(item, list) else next(answers_in_order)
+            for i, item in asked.items()
+        }
+    return [results[i] for i in range(len(methods))]
 
 
-def score(prm: PRM | None, trajectories: Sequence[State]) -> list[StepScores]:
+def score(
+    prm: PRM | None, trajectories: Sequence[State], calls: list[Call] | None = None
+) -> list[StepScores]:
     """Ask a PRM for checked step scores, sending each distinct trajectory once.
 
     A trajectory without steps (an empty completion) is not sent: it has no scores, and cost no tokens.
-    ``num_tokens`` is counted for every duplicate, as a method that does not share work would pay it.
+    ``num_tokens`` is that of one reading, for every duplicate alike. ``calls`` is as for :func:`run`.
 
     Raises:
         BadScores: see :func:`tts_utils.prms.check_scores`.
@@ -159,24 +212,21 @@ def score(prm: PRM | None, trajectories: Sequence[State]) -> list[StepScores]:
             "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
         )
     sent = list(distinct.values())
+    began = time.perf_counter()
     received = prm.score(sent) if sent else []
+    took = time.perf_counter() - began
     check_scores(sent, received)
+    if sent and calls is not None:
+        calls.append(Call("score", len(sent), sum(s.num_tokens for s in received), took))
     by_key = dict(zip(distinct, received, strict=True))
     return [by_key.get((t.problem.problem_id, t.steps), StepScores((), 0)) for t in trajectories]
 
 
-def _answer_all(
-    wanted: list[Request | list[Request]], policy: Policy | None, prm: PRM | None, config: SamplingConfig
-) -> list[Answer | list[Answer]]:
-    flat = [request for item in wanted for request in (item if isinstance(item, list) else [item])]
-    samples = _sample_all([r for r in flat if isinstance(r, Sample)], policy, config)
-    scores = _score_all([r for r in flat if isinstance(r, Score)], prm)
-    in_order = [next(samples) if isinstance(r, Sample) else next(scores) for r in flat]
-    given = iter(in_order)
-    return [[next(given) for _ in item] if isinstance(item, list) else next(given) for item in wanted]
+def _listed(item: Request | list[Request]) -> list[Request]:
+    return item if isinstance(item, list) else [item]
 
 
-def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig):
+def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig, calls: list[Call]):
     if requests and policy is None:
         raise ValueError("a method asks for samples but no policy was given")
     groups: dict[tuple, list[int]] = {}
@@ -186,7 +236,9 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
     for (n, stop), members in groups.items():
         group = [requests[i] for i in members]
         used = config if stop is None else replace(config, stop=stop)
+        began = time.perf_counter()
         lists = policy.sample([r.state for r in group], n, used, [r.first for r in group])
+        took = time.perf_counter() - began
         if len(lists) != len(group):
             raise BadContinuations(
                 f"policy {policy.name!r} was asked to continue {len(group)} states, and did {len(lists)}"
@@ -198,9 +250,10 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
                     f"{request.state.problem.problem_id!r} after {len(request.state.steps)} steps, not {n}"
                 )
             continuations[i] = list(got)
+        calls.append(Call("sample", n * len(group), sum(c.num_tokens for got in lists for c in got), took))
     return iter(continuations)
 
 
-def _score_all(requests: list[Score], prm: PRM | None):
-    flat = iter(score(prm, [t for r in requests for t in r.trajectories]))
+def _score_all(requests: list[Score], prm: PRM | None, calls: list[Call]):
+    flat = iter(score(prm, [t for r in requests for t in r.trajectories], calls))
     return iter([[next(flat) for _ in r.trajectories] for r in requests])

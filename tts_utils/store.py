@@ -1,7 +1,7 @@
 """Read stored tables: samples, step scores, step labels; a missing row is an error that names its command.
 
-Filling lives in :mod:`tts_utils.fill`, files in :mod:`tts_utils.table_files`; what a lesson needs of them is
-offered here too.
+Filling lives in :mod:`tts_utils.fill`, searches in :mod:`tts_utils.searches`, files in
+:mod:`tts_utils.table_files`; what a lesson needs of them is offered here too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from tts_utils.fill import Filled, fill_samples, fill_step_labels, fill_step_sco
 from tts_utils.manifest import StoreError, record_files
 from tts_utils.problems import data_dir, dataset_name, load_problems
 from tts_utils.records import Problem, SamplingConfig
-from tts_utils.tables import DamagedTable, ForeignTable, Table
+from tts_utils.searches import StoredPolicy, StoredPRM, fill_searches, read_searches, replay
+from tts_utils.tables import DamagedTable, ForeignTable, StoreMiss, Table, sampling_options
 
 if TYPE_CHECKING:
     from tts_utils.policies import Policy
@@ -35,24 +36,25 @@ __all__ = [
     "PoolTooSmall",
     "StoreError",
     "StoreMiss",
+    "StoredPRM",
+    "StoredPolicy",
     "Table",
     "fill_samples",
+    "fill_searches",
     "fill_step_labels",
     "fill_step_scores",
     "find_table",
     "pivot",
     "read_pool",
     "read_samples",
+    "read_searches",
     "read_step_labels",
     "read_step_scores",
     "record_files",
+    "replay",
     "verify",
     "with_scores",
 ]
-
-
-class StoreMiss(StoreError):
-    """Rows are missing and no live model was given; the message names the command that fills them."""
 
 
 class PoolTooSmall(StoreError):
@@ -326,18 +328,9 @@ def command(table: Table, n: int) -> str:
     words += ["--policy", table.policy, "--dataset", table.dataset]
     if table.kind == "step_labels":
         return "python -m lab --help  # the lab's step checker writes these"
-    default, sampling = SamplingConfig(), table.sampling
-    if table.kind == "samples" and sampling.temperature > 0:
+    if table.kind == "samples" and table.sampling.temperature > 0:
         words += ["--n", str(n)]
-    if sampling.temperature == 0:
-        words.append("--greedy")
-    elif sampling.temperature != default.temperature:
-        words += ["--temperature", f"{sampling.temperature:g}"]
-    for option in ("seed", "max_tokens", "top_p"):
-        value = getattr(sampling, option)
-        if value != getattr(default, option):
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    return shlex.join(words)
+    return shlex.join(words + sampling_options(table.sampling))
 
 
 def _first_n(table: Table, n: int | None, expected: Sequence[str] | None, data: Path) -> pd.DataFrame:

@@ -44,9 +44,12 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ("node", pa.int32()),
             ("parent", pa.int32()),
             ("depth", pa.int32()),
+            ("sample", pa.int32()),
             ("text", pa.string()),
             ("num_tokens", pa.int32()),
-            ("score", pa.float64()),
+            ("finish_reason", pa.string()),
+            ("score", pa.float64()),  # NaN where there is none
+            ("num_prm_tokens", pa.int32()),
             ("kept", pa.bool_()),
             ("finished", pa.bool_()),
         ]
@@ -66,6 +69,10 @@ class DamagedTable(StoreError):
 
 class ForeignTable(StoreError):
     """A readable table that is not the one its name says, or that was filled from other sources."""
+
+
+class StoreMiss(StoreError):
+    """Rows are missing and no live model was given; the message names the command that fills them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +146,21 @@ def table_of(config: Mapping[str, Any]) -> Table:
     sampling = dict(config["sampling"])
     sampling = SamplingConfig(**sampling | {"stop": tuple(sampling["stop"])})
     return Table(**{**config, "sampling": sampling})
+
+
+def sampling_options(sampling: SamplingConfig) -> list[str]:
+    """The options of ``tts`` that say how a policy is sampled, as far as they differ from the defaults."""
+    default = SamplingConfig()
+    words = []
+    if sampling.temperature == 0:
+        words.append("--greedy")
+    elif sampling.temperature != default.temperature:
+        words += ["--temperature", f"{sampling.temperature:g}"]
+    for option in ("seed", "max_tokens", "top_p"):
+        value = getattr(sampling, option)
+        if value != getattr(default, option):
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return words
 
 
 # Parquet holds UTF-8, which has no lone surrogates; a model's text may. They are written as this private-use
