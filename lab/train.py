@@ -64,7 +64,10 @@ def _loss(
     labels = (targets[is_label, None] == names).int().argmax(1)
     words = torch.where(is_label, -100, targets)
     label_loss = F.cross_entropy(logits[is_label][:, names], labels)
-    return label_loss + lm_weight * F.cross_entropy(logits, words, ignore_index=-100)
+    # A batch in which every rollout is lost at once has no words to learn; its mean would be 0 / 0.
+    num_words = (words != -100).sum().clamp(min=1)
+    word_loss = F.cross_entropy(logits, words, ignore_index=-100, reduction="sum") / num_words
+    return label_loss + lm_weight * word_loss
 
 
 def train(
