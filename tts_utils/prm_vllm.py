@@ -1,8 +1,8 @@
 """Process reward models run by vLLM as pooling models: two numbers per step, with no text generated.
 
-Three of the four formats run. A PRM that answers with a word ("labels": Math-Shepherd, RLHFlow) is turned into a
-classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM knows. Skywork's value head is not, and
-stays with the transformers backend.
+Three of the four formats run. A PRM that answers with a word ("labels": Math-Shepherd, RLHFlow) is turned
+into a classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM knows. Skywork's value head is
+not, and stays with the transformers backend.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
 
     Args:
         name_or_path, name: as for :func:`tts_utils.prms.load_prm`.
-        options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization`` (beside
-            a policy on one GPU both need a share) or ``max_model_len`` (default 8,192).
+        options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization``
+            (beside a policy on one GPU both need a share) or ``max_model_len`` (default 8,192).
 
     Raises:
         UnknownModel: as for :func:`tts_utils.prms.load_prm`.
