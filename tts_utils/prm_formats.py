@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
 class Format(Protocol):
     """How one kind of PRM is written and read."""
 
-    head: Literal["labels", "value", "classes"]  # which model it needs: see tts_utils.prm_heads
+    head: Literal["labels", "value", "classes"]  # asked when a model is loaded for it, not when it scores
 
     def encode(self, trajectory: State) -> Encoded:
         """Token ids of a trajectory of H steps, 1 or more, and the H positions of its scores."""

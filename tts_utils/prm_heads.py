@@ -67,8 +67,8 @@ def load_tokenizer(source: str):
     """The tokenizer of a folder or a Hub id, as its ``tokenizer.json`` has it.
 
     For some model types, Qwen2 among them, ``AutoTokenizer`` puts the published family's own way of cutting
-    words in the place of the checkpoint's, even where the checkpoint says that ``tokenizer.json`` is all there
-    is to it; such a tokenizer is loaded by its own name.
+    words in the place of the checkpoint's, even where the checkpoint says that ``tokenizer.json`` is all
+    there is to it; such a tokenizer is loaded by its own name.
 
     Raises:
         UnknownModel: there is none, or it cannot be fetched.
