@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lab.problems import training_stream
-from lab.train import Example, TrainingConfig, train
+from lab.train import IGNORE, Example, TrainingConfig, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def policy_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[E
         )
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         answer = tokenizer(problem.solution + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
-        yield (ids + answer)[:-1], [-100] * (len(ids) - 1) + answer
+        yield Example((ids + answer)[:-1], [IGNORE] * (len(ids) - 1) + answer)
 
 
 def new_llama(

@@ -14,10 +14,10 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lab.policies import save_model
 from lab.problems import training_stream
-from lab.train import Example, TrainingConfig, train
+from lab.train import IGNORE, Example, TrainingConfig, train
 from tts_utils.mdp import split_steps
 from tts_utils.metrics import within_problem_auc
-from tts_utils.prms import PRM, MathShepherdPRM, math_shepherd_text
+from tts_utils.prms import PRM, STEP_TAG, MathShepherdPRM, math_shepherd_text
 from tts_utils.records import Problem, State
 
 
@@ -60,22 +60,28 @@ def with_fresh_layers(base: LlamaForCausalLM, count: int, seed: int) -> LlamaFor
 
 
 def prm_example(
-    tokenizer: PreTrainedTokenizerFast, question: str, text: str, first_lost: int, ids: tuple[int, int, int]
+    tokenizer: PreTrainedTokenizerFast, question: str, text: str, first_lost: int, tag: int
 ) -> Example:
-    """One labelled rollout: "+" up to the step that loses it, "-" from there; its words up to there too."""
-    good, bad, tag = ids
+    """One labelled rollout: good (0) up to the step that loses it, bad (1) from there.
+
+    Every token of a step carries the step's label, not only the tag that is read in the end: a slip is
+    easiest to see where it stands (token-level verifiers, Cobbe et al. 2021, arXiv:2110.14168, section 4.2).
+    The words of the steps that are not lost are learnt beside the labels, so that the sums are not forgotten.
+    """
     state = State(Problem("", question, "0"), split_steps(text))
-    tokens = tokenizer(math_shepherd_text(state))["input_ids"]
-    targets = [*tokens[1:], -100]
-    start = len(tokenizer(question)["input_ids"])
+    ids = tokenizer(math_shepherd_text(state))["input_ids"]
+    start = len(tokenizer(question)["input_ids"])  # the question's tokens carry neither labels nor targets
+    targets, labels, tags = [], [], []
     step = 0
-    for t, token in enumerate(tokens):
-        if token == tag:
-            targets[t] = good if step < first_lost else bad
-            step += 1
-        elif t < start - 1 or step >= first_lost or targets[t] == tag:
-            targets[t] = -100  # the question, the words of lost steps, and the tag itself are not learnt
-    return tokens, targets
+    for t, token in enumerate(ids):
+        after = ids[t + 1] if t + 1 < len(ids) else IGNORE
+        lost = step >= first_lost
+        labels.append(int(lost) if t >= start else IGNORE)
+        tags.append(int(token == tag))
+        step += token == tag
+        learnt = t >= start - 1 and step < first_lost and tag not in (token, after)
+        targets.append(after if learnt else IGNORE)
+    return Example(ids, targets, labels, tags)
 
 
 def prm_examples(
@@ -85,7 +91,7 @@ def prm_examples(
 
     A problem's rollouts all stay in: what tells them apart is what the PRM has to learn.
     """
-    ids = tuple(tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-", "ки"))
+    tag = tokenizer.encode(STEP_TAG, add_special_tokens=False)[-1]
     rng = np.random.default_rng(seed)
     stream = training_stream(seed)
     steps = labels["text"].map(lambda text: len(split_steps(text)))
@@ -97,8 +103,8 @@ def prm_examples(
         for i in rng.choice(len(rows), size=len(rows), p=weights / weights.sum()):
             if rng.random() < clean:
                 p = next(stream)
-                yield prm_example(tokenizer, p.text, p.solution, len(split_steps(p.solution)), ids)
-            yield prm_example(tokenizer, *rows[i], ids)
+                yield prm_example(tokenizer, p.text, p.solution, len(split_steps(p.solution)), tag)
+            yield prm_example(tokenizer, *rows[i], tag)
 
 
 def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:

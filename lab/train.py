@@ -5,12 +5,29 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import torch
 from torch.nn import functional as F
 
-Example = tuple[list[int], list[int]]  # token ids; target ids, -100 where nothing is learnt
+IGNORE = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One training sequence of T tokens.
+
+    Attributes:
+        ids: (T,) what the model reads.
+        targets: (T,) the token that each position should predict next, or IGNORE.
+        labels: (T,) PRM labels: 0 for the first of the label tokens, 1 for the second, or IGNORE; () for none.
+        tags: (T,) 1 where a label stands at a step's end, else 0; () for none.
+    """
+
+    ids: list[int]
+    targets: list[int]
+    labels: list[int] = field(default_factory=list)
+    tags: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,47 +44,47 @@ class TrainingConfig:
 
 
 def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
-    """Group examples of like length: yields (ids, targets), both (B, T), padded on the right.
+    """Group examples of like length: yields (ids, targets, labels, tags), each (B, T), padded on the right.
 
     Right padding with causal attention needs no mask: nothing real ever looks at a pad.
     """
     rng = torch.Generator().manual_seed(0)
     while True:
-        drawn = sorted((e for e, _ in zip(examples, range(pool), strict=False)), key=lambda e: len(e[0]))
+        drawn = sorted((e for e, _ in zip(examples, range(pool), strict=False)), key=lambda e: len(e.ids))
         if not drawn:
             return
         groups, group = [], []
         for example in drawn:
-            if group and len(example[0]) * (len(group) + 1) > batch_tokens:
+            if group and len(example.ids) * (len(group) + 1) > batch_tokens:
                 groups.append(group)
                 group = []
             group.append(example)
         groups.append(group)
         for i in torch.randperm(len(groups), generator=rng).tolist():
-            width = max(len(ids) for ids, _ in groups[i])
-            ids = torch.zeros(len(groups[i]), width, dtype=torch.long)
-            targets = torch.full_like(ids, -100)
-            for row, (x, y) in enumerate(groups[i]):
-                ids[row, : len(x)] = torch.tensor(x)
-                targets[row, : len(y)] = torch.tensor(y)
-            yield ids, targets
+            yield tuple(
+                _padded([getattr(e, name) for e in groups[i]], max(len(e.ids) for e in groups[i]), pad)
+                for name, pad in (("ids", 0), ("targets", IGNORE), ("labels", IGNORE), ("tags", 0))
+            )
 
 
-def _loss(
-    logits: torch.Tensor, targets: torch.Tensor, label_ids: tuple[int, ...], lm_weight: float
-) -> torch.Tensor:
-    """Mean cross-entropy of the labels plus ``lm_weight`` times that of the words; logits (T, V)."""
+def _padded(rows: list[list[int]], width: int, pad: int) -> torch.Tensor:
+    return torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
+
+
+def _loss(logits, targets, labels, tags, label_ids: tuple[int, ...], lm_weight: float) -> torch.Tensor:
+    """Cross-entropy of the words, or with labels: at the tags, at all labelled tokens, and of the words.
+
+    Each of the three is a mean of its own, so that the few tags weigh as much as the many other tokens.
+    A batch may have no words to learn (every rollout lost at once); their mean is then taken as 0.
+    """
+    words = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    words = words / (targets != IGNORE).sum().clamp(min=1)
     if not label_ids:
-        return F.cross_entropy(logits, targets, ignore_index=-100)
-    names = torch.tensor(label_ids, device=targets.device)
-    is_label = torch.isin(targets, names)
-    labels = (targets[is_label, None] == names).int().argmax(1)
-    words = torch.where(is_label, -100, targets)
-    label_loss = F.cross_entropy(logits[is_label][:, names], labels)
-    # A batch in which every rollout is lost at once has no words to learn; its mean would be 0 / 0.
-    num_words = (words != -100).sum().clamp(min=1)
-    word_loss = F.cross_entropy(logits, words, ignore_index=-100, reduction="sum") / num_words
-    return label_loss + lm_weight * word_loss
+        return words
+    per_token = F.cross_entropy(logits[:, list(label_ids)], labels, ignore_index=IGNORE, reduction="none")
+    at_tags = (per_token * tags).sum() / tags.sum().clamp(min=1)
+    everywhere = per_token.sum() / (labels != IGNORE).sum().clamp(min=1)
+    return at_tags + everywhere + lm_weight * words
 
 
 def train(
@@ -75,8 +92,7 @@ def train(
 ) -> dict:
     """Train in place; targets are already shifted (targets[t] is what position t should predict).
 
-    With ``label_ids``, targets that are one of these tokens are PRM labels: their loss is taken over
-    these tokens only, and averaged apart from that of the words.
+    With ``label_ids`` (two tokens) the examples carry labels; their loss is over these two tokens only.
 
     Returns:
         A record of the run: tokens seen (pads not counted), parameters, FLOPs (6 P D), seconds, losses.
@@ -89,7 +105,7 @@ def train(
     num_params = sum(p.numel() for p in model.parameters())
     started, seen, losses, mean = time.perf_counter(), 0, [], None
     model.train()
-    for step, (ids, targets) in enumerate(batches(examples, config.batch_tokens), start=1):
+    for step, (ids, *rest) in enumerate(batches(examples, config.batch_tokens), start=1):
         progress = seen / config.num_tokens
         if progress >= 1:
             break
@@ -97,10 +113,11 @@ def train(
         scale = max(warm, 0.01) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
         for group in optimizer.param_groups:
             group["lr"] = config.peak_lr * scale
-        ids, targets = ids.to(device), targets.to(device)
+        ids = ids.to(device)
+        flat = [x.to(device).flatten() for x in rest]
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
             logits = model(input_ids=ids, use_cache=False).logits
-        loss = _loss(logits.flatten(0, 1).float(), targets.flatten(), label_ids, config.lm_weight)
+        loss = _loss(logits.flatten(0, 1).float(), *flat, label_ids, config.lm_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

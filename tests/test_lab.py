@@ -186,14 +186,18 @@ def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
 
 def test_prm_targets_are_plus_before_the_loss_and_minus_from_it():
     from lab.prms import prm_example
+    from lab.train import IGNORE
     from tests.tiny import tokenizer
 
     tok = tokenizer()
-    ids = tuple(tok.encode(w)[-1] for w in ("+", "-", "ки"))
-    tokens, targets = prm_example(tok, "Add 1 and 2.", "1 + 2 = 4.\n\nSo 4.\n\n\\boxed{4}", 1, ids)
-    at_tags = [t for x, t in zip(tokens, targets, strict=True) if x == ids[2]]
-    assert at_tags == [ids[0], ids[1], ids[1]]
-    words = [tok.decode([t]) for x, t in zip(tokens, targets, strict=True) if x != ids[2] and t != -100]
+    tag = tok.encode("ки")[-1]
+    example = prm_example(tok, "Add 1 and 2.", "1 + 2 = 4.\n\nSo 4.\n\n\\boxed{4}", 1, tag)
+    assert [y for y, is_tag in zip(example.labels, example.tags, strict=True) if is_tag] == [0, 1, 1]
+    assert [i for i, is_tag in zip(example.ids, example.tags, strict=True) if is_tag] == [tag] * 3
+    question = len(tok("Add 1 and 2.")["input_ids"])
+    assert example.labels[:question] == [IGNORE] * question
+    assert example.labels[question:] == sorted(example.labels[question:])  # good, then bad, every token
+    words = [tok.decode([t]) for t in example.targets if t != IGNORE]
     assert "".join(words) == " 1 + 2 = 4."  # the words of the step that is not lost, and nothing else
 
 
@@ -219,12 +223,12 @@ def test_training_learns_and_counts_its_tokens():
     record = train(
         model,
         policy_examples(tokenizer(), 1),
-        TrainingConfig(60_000, batch_tokens=512),
+        TrainingConfig(150_000, batch_tokens=512),
         seed=0,
         log=lambda _: None,
     )
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
-    assert 60_000 <= record["num_tokens"] < 61_000
+    assert 150_000 <= record["num_tokens"] < 151_000
     assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
 
 
