@@ -53,7 +53,7 @@ SPECIAL = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start
 
 
 @cache
-def with_template(template: str):
+def with_template(template: str | None):
     """The lab's tokenizer with another family's chat template and special tokens."""
     changed = copy.deepcopy(tokenizer())
     changed.add_special_tokens({"additional_special_tokens": [*SPECIAL, "<｜User｜>", "<｜Assistant｜>"]})
@@ -87,9 +87,10 @@ def test_the_lab_is_asked_plainly_whatever_its_architecture():
     assert text == f"<|bos|><|user|>{problem().text}<|assistant|>"
 
 
-def test_a_base_model_is_refused():
+@pytest.mark.parametrize("template", ["", None])
+def test_a_base_model_is_refused(template):
     with pytest.raises(ValueError, match="no chat template"):
-        prompts.family_of(with_template(""))
+        prompts.family_of(with_template(template))
 
 
 def test_metas_prompt_is_metas_to_the_letter():

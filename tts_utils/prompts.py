@@ -140,13 +140,13 @@ def state_ids(tokenizer, family: Family, state: State) -> list[int]:
 
 
 def _template(tokenizer) -> str:
-    try:
-        return tokenizer.get_chat_template()
-    except ValueError as exc:
+    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    if not template:
         raise ValueError(
             f"the tokenizer of {getattr(tokenizer, 'name_or_path', '') or 'this model'} has no chat "
             "template: it belongs to a base model; take the instruction-tuned one, or add a template"
-        ) from exc
+        )
+    return template
 
 
 def _takes_system(tokenizer) -> bool:

