@@ -1,4 +1,4 @@
-"""Grade an imported run and say what is odd about it; it changes and stores nothing."""
+"""Say what is odd about an imported run; it changes and stores nothing."""
 
 from __future__ import annotations
 
@@ -6,43 +6,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
-from tts_utils.import_files import Output, Question, Run
-from tts_utils.mdp import MAX_STEPS, split_steps
-from tts_utils.metrics import accuracy_interval
+from tts_utils.import_files import Output, Run
+from tts_utils.import_grading import Graded, as_arrays
+from tts_utils.mdp import MAX_STEPS
 from tts_utils.records import Problem
 
 MISFIT_RATIO = 1 / 3
 """A completion is flagged when its similarity to its own problem is below this share of that to another."""
 
 _SELECTIONS = {"naive": "prm_max", "weighted": "prm_vote", "maj": "majority"}
-
-
-@dataclass(frozen=True, slots=True)
-class Graded:
-    """A question with what we make of its S completions.
-
-    Attributes:
-        problem: the problem it is graded against, with the identifier it is stored under.
-        question: what the file says.
-        num_steps: steps of each completion, as :func:`tts_utils.mdp.split_steps` cuts it.
-        answers: the final answer of each, "" where there is none.
-        correct: whether it is right.
-        unfit: why its step scores cannot be used; "" where they can.
-    """
-
-    problem: Problem
-    question: Question
-    num_steps: tuple[int, ...]
-    answers: tuple[str, ...]
-    correct: tuple[bool, ...]
-    unfit: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +32,6 @@ class Finding:
     of: int
     note: str = ""
     where: tuple[str, ...] = ()
-
-
-def grade(question: Question, problem: Problem) -> Graded:
-    """Grade every completion of a question against a problem."""
-    texts = [output.text for output in question.outputs]
-    found = [answers.extract_answer(text) for text in texts]
-    num_steps = tuple(len(split_steps(text)) for text in texts)
-    unfit = tuple(_unfit(o.scores, n) for o, n in zip(question.outputs, num_steps, strict=True))
-    correct = tuple(answers.grade(answer, problem.answer) for answer in found)
-    return Graded(problem, question, num_steps, tuple(found), correct, unfit)
-
-
-def voted(graded: Sequence[Graded]) -> pd.DataFrame:
-    """Pool the completions of each question, vote by the paper's seven rules, and take the mean.
-
-    Returns:
-        One row per rule and way to group answers ("equivalence", or "string" as the released code does), with
-        accuracy, low, high (95 % interval over problems), n. PRM rules are left out where no completion has
-        usable scores; a completion without usable scores has no vote under them.
-    """
-    rows = []
-    for grouping in ("equivalence", "string"):
-        for rule in voting.RULES:
-            how, selection = voting.split_rule(rule)
-            ids, scores = _arrays(graded, grouping, how)
-            if how is not None and not any(reason == "" for g in graded for reason in g.unfit):
-                continue
-            chosen = voting.select(ids, scores, selection)
-            right = [c >= 0 and g.correct[c] for g, c in zip(graded, chosen, strict=True)]
-            rows.append((rule, grouping, *accuracy_interval(np.array(right, dtype=float))))
-    return pd.DataFrame(rows, columns=["rule", "grouping", "accuracy", "low", "high", "n"])
 
 
 def examine(run: Run, graded: Sequence[Graded]) -> list[Finding]:
@@ -198,14 +145,23 @@ def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:
     with_pred = [g for g in graded if "pred" in g.question.predictions]
     first = [g for g in with_pred if g.question.predictions["pred"] == _top_text(g)]
     yield Finding("pred is the completion of highest last-step score", len(first), len(with_pred))
-    ids, scores = _arrays(graded, "equivalence", how)
+    ids, scores = as_arrays(graded, "equivalence", how)
+    lenient = [
+        replace(
+            g,
+            answers=tuple(answers.extract_answer(o.text, last_number=True) for o in g.question.outputs),
+        )
+        for g in graded
+    ]
+    lenient_ids, _ = as_arrays(lenient, "equivalence", how)
     names = sorted({n for g in graded for n in g.question.predictions}, key=lambda n: (len(n) > 4, _k(n), n))
     for name in names:
         selection = _SELECTIONS[name[5:].partition("@")[0]] if "@" in name else "prm_max"
         k = min(_k(name) or ids.shape[1], ids.shape[1])
         chosen = voting.select(ids[:, :k], scores[:, :k], selection)
-        differ, theirs, ours, matches, num = [], 0, 0, 0, 0
-        for g, c in zip(graded, chosen, strict=True):
+        by_number = voting.select(lenient_ids[:, :k], scores[:, :k], selection)
+        differ, explained, theirs, ours, matches, num = [], 0, 0, 0, 0, 0
+        for g, c, loose, d in zip(graded, chosen, lenient, by_number, strict=True):
             if name not in g.question.predictions:
                 continue
             num += 1
@@ -215,7 +171,10 @@ def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:
             ours += c >= 0 and g.correct[c]
             if not answers.equivalent(answer, g.answers[c] if c >= 0 else ""):
                 differ.append(g.problem.problem_id)
+                explained += answers.equivalent(answer, loose.answers[d] if d >= 0 else "")
         note = f"right: {theirs} of {num} (by string match {matches}), by our choice {ours}"
+        if differ:
+            note += f"; {explained} agree once a text's last number counts as its answer"
         yield Finding(f"{name} is not our {selection}", len(differ), num, note, tuple(differ))
 
 
@@ -246,31 +205,6 @@ def _misfits(graded: Sequence[Graded]) -> Iterator[tuple[Graded, int, str]]:
                 yield g, i, graded[other].problem.problem_id
 
 
-def _arrays(
-    graded: Sequence[Graded], grouping: str, how: str | None
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(P, S) answer ids and scores; -1 and 0 where a completion is missing or has no usable scores."""
-    size = max(len(g.answers) for g in graded)
-    ids = np.full((len(graded), size), -1)
-    scores = np.zeros((len(graded), size))
-    for row, g in enumerate(graded):
-        ids[row, : len(g.answers)] = answers.group_answers(g.answers, by=grouping)
-        for i, output in enumerate(g.question.outputs):
-            if how is not None and (g.unfit[i] or not output.scores):
-                ids[row, i] = -1
-            elif how is not None:
-                scores[row, i] = voting.aggregate(output.scores, how)
-    return ids, scores
-
-
-def _unfit(scores: tuple[float, ...] | None, num_steps: int) -> str:
-    if scores is None:
-        return "no step scores"
-    if len(scores) != num_steps:
-        return f"{len(scores)} scores for {num_steps} steps"
-    return "" if all(0 <= score <= 1 for score in scores) else "a score outside [0, 1]"
-
-
 def _finite(scores: Sequence[float]) -> bool:
     return all(map(math.isfinite, scores))
 
@@ -286,8 +220,11 @@ def _string_match(output: Output, problem: Problem) -> bool:
 
 
 def _last_box(text: str) -> str:
-    start = text.rfind(r"\boxed{") + len(r"\boxed{")
-    depth = 1 if start >= len(r"\boxed{") else 0
+    start = text.rfind(r"\boxed{")
+    if start < 0:
+        return ""
+    start += len(r"\boxed{")
+    depth = 1
     for end in range(start, len(text)):
         depth += (text[end] == "{") - (text[end] == "}")
         if depth == 0:

@@ -8,25 +8,20 @@ something, so does what is returned; nothing is filled in.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tts_utils.answers import extract_answer
-from tts_utils.manifest import StoreError, sha256_of
+from tts_utils.import_json import BadImport, as_count, as_level, as_scores, get, get_text, read_lines
+from tts_utils.manifest import sha256_of
 from tts_utils.records import Problem
 
 SEARCH_AND_LEARN = "search-and-learn"
 RECORDS = "records"
 _PREDICTION = re.compile(r"pred(_(naive|weighted|maj)@\d+)?")
-_MISSING = object()
-
-
-class BadImport(StoreError):
-    """A file that cannot be imported; the message names file, line and field, and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +85,7 @@ def read_search_and_learn(path: Path) -> Run:
     if not path.is_file():
         raise BadImport(f"no file {path}; give the .jsonl file that search-and-learn wrote")
     questions: dict[str, Question] = {}
-    for place, row in _lines(path):
+    for place, row in read_lines(path):
         question = _search_and_learn_line(row, place)
         problem_id = question.problem.problem_id
         if before := questions.get(problem_id):
@@ -137,7 +132,7 @@ def read_records(folder: Path) -> Run:
 
 
 def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
-    texts = _get(row, place, "completions", list)
+    texts = get(row, place, "completions", list)
     for text in texts:
         if not isinstance(text, str):
             raise BadImport(f"{place}: field completions must hold strings, got {text!r:.80}")
@@ -145,26 +140,26 @@ def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
         raise BadImport(f"{place}: field completions is empty")
 
     def per_completion(name: str) -> list:
-        values = _get(row, place, name, list, default=None)
+        values = get(row, place, name, list, default=None)
         if values is None:
             return [None] * len(texts)
         if len(values) != len(texts):
             raise BadImport(f"{place}: {len(values)} values in field {name} for {len(texts)} completions")
         return values
 
-    scores = [_scores(value, f"{place}, field scores") for value in per_completion("scores")]
+    scores = [as_scores(value, f"{place}, field scores") for value in per_completion("scores")]
     tokens = [
-        _count(value, f"{place}, field completion_tokens") for value in per_completion("completion_tokens")
+        as_count(value, f"{place}, field completion_tokens") for value in per_completion("completion_tokens")
     ]
-    agg_scores = _scores(_get(row, place, "agg_scores", list, default=None), f"{place}, field agg_scores")
+    agg_scores = as_scores(get(row, place, "agg_scores", list, default=None), f"{place}, field agg_scores")
     id_field = next((name for name in ("unique_id", "problem_id", "id") if name in row), "unique_id")
     problem = Problem(
-        problem_id=str(_get(row, place, id_field, (str, int))),
-        text=_text(row, place, "problem"),
-        answer=_text(row, place, "answer"),
-        level=_level(row.get("level"), place),
-        subject=_get(row, place, "subject", str, default=""),
-        solution=_get(row, place, "solution", str, default=""),
+        problem_id=str(get(row, place, id_field, (str, int))),
+        text=get_text(row, place, "problem"),
+        answer=get_text(row, place, "answer"),
+        level=as_level(row.get("level"), place),
+        subject=get(row, place, "subject", str, default=""),
+        solution=get(row, place, "solution", str, default=""),
     )
     if agg_scores is not None and len(agg_scores) != len(texts):
         raise BadImport(f"{place}: {len(agg_scores)} values in field agg_scores for {len(texts)} completions")
@@ -181,19 +176,19 @@ def _pooled(name: str, files: list[Path]) -> Question:
     problem, outputs, verdicts = None, [], []
     for file in files:
         before = len(outputs)
-        for place, row in _lines(file):
-            gold = _text(row, place, "groundtruth")
-            found = Problem(name, _text(row, place, "question"), extract_answer(gold) or gold.strip())
+        for place, row in read_lines(file):
+            gold = get_text(row, place, "groundtruth")
+            found = Problem(name, get_text(row, place, "question"), extract_answer(gold) or gold.strip())
             if problem not in (None, found):
                 raise BadImport(
                     f"{place}: its question or groundtruth differs from that of {files[0]}; one folder must "
                     "hold the records of one problem"
                 )
             problem = found
-            result = _get(row, place, "result", dict, default={})
+            result = get(row, place, "result", dict, default={})
             if isinstance(result.get("majority_vote"), (int, float)):
                 verdicts.append(float(result["majority_vote"]))
-            for number, output in enumerate(_get(row, place, "output", list)):
+            for number, output in enumerate(get(row, place, "output", list)):
                 outputs.append(_record_output(output, f"{place}, output {number}"))
         if len(outputs) == before:
             raise BadImport(f"{file} holds no completion; remove it, or run that record again")
@@ -204,75 +199,8 @@ def _record_output(output: Any, place: str) -> Output:
     if not isinstance(output, dict):
         raise BadImport(f"{place}: an object with text and value is wanted, got {output!r:.80}")
     return Output(
-        text=_get(output, place, "text", str),
-        scores=_scores(output.get("value"), f"{place}, field value"),
-        num_tokens=_count(output.get("completion_tokens"), f"{place}, field completion_tokens"),
-        answer=_get(output, place, "extracted_answer", str, default=None),
+        text=get(output, place, "text", str),
+        scores=as_scores(output.get("value"), f"{place}, field value"),
+        num_tokens=as_count(output.get("completion_tokens"), f"{place}, field completion_tokens"),
+        answer=get(output, place, "extracted_answer", str, default=None),
     )
-
-
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The place and the object of every line that is not blank."""
-    try:
-        # Not splitlines(): a completion may hold U+2028 and its kin, which JSON does not escape.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as exc:
-        raise BadImport(f"{path}: not UTF-8 text ({exc})") from exc
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as exc:  # a number too long is no JSONDecodeError
-            raise BadImport(f"{place}: not JSON ({exc}); the file may be cut off there") from exc
-        if not isinstance(row, dict):
-            raise BadImport(f"{place}: a JSON object is wanted, got {type(row).__name__}")
-        yield place, row
-
-
-def _get(row: Mapping[str, Any], place: str, name: str, kind: Any, default: Any = _MISSING) -> Any:
-    value = row.get(name)
-    if value is None:
-        if default is not _MISSING:
-            return default
-        found = ", ".join(sorted(row)) or "none"
-        raise BadImport(f"{place}: field {name} is missing; the fields there are {found:.300}")
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadImport(f"{place}: field {name} has a wrong type, got {value!r:.80}")
-    return value
-
-
-def _text(row: Mapping[str, Any], place: str, name: str) -> str:
-    text = str(_get(row, place, name, (str, int, float)))
-    if not text.strip():
-        raise BadImport(f"{place}: field {name} is empty")
-    return text
-
-
-def _scores(value: Any, place: str) -> tuple[float, ...] | None:
-    """Step scores; one number alone is one score. What is not finite is kept, and judged later."""
-    values = [value] if isinstance(value, (int, float)) else value
-    if values is None:
-        return None
-    if not isinstance(values, list) or not all(type(v) in (int, float) for v in values):
-        raise BadImport(f"{place}: a list of numbers is wanted, got {value!r:.80}")
-    try:
-        return tuple(map(float, values))
-    except OverflowError as exc:
-        raise BadImport(f"{place}: a number too large for a score") from exc
-
-
-def _count(value: Any, place: str) -> int | None:
-    if value is None:
-        return None
-    if type(value) is not int or not -1 <= value < 2**31:
-        raise BadImport(f"{place}: a number of tokens is wanted, got {value!r:.80}")
-    return value
-
-
-def _level(value: Any, place: str) -> int:
-    found = re.fullmatch(r"(?:Level )?\s*([0-5?])", str(0 if value in (None, "") else value).strip())
-    if not found:
-        raise BadImport(f"{place}: field level must be 1 to 5 or 'Level 1' to 'Level 5', got {value!r}")
-    return int(found[1].replace("?", "0"))

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tts_utils import answers, import_checks, manifest, table_files
-from tts_utils.import_checks import Finding, Graded
-from tts_utils.import_files import SEARCH_AND_LEARN, BadImport, Run, read_records, read_search_and_learn
+from tts_utils import answers, import_checks, import_grading, manifest, table_files
+from tts_utils.import_checks import Finding
+from tts_utils.import_files import RECORDS, SEARCH_AND_LEARN, Run, read_records, read_search_and_learn
+from tts_utils.import_grading import Graded
+from tts_utils.import_json import BadImport
 from tts_utils.problems import HUB_DATASETS, data_dir, dataset_name, fingerprint, load_problems
 from tts_utils.records import Problem, SamplingConfig
 from tts_utils.tables import Table
@@ -29,7 +31,7 @@ UNKNOWN_REASON = "unknown"
 
 ASSUMED = {
     SEARCH_AND_LEARN: SamplingConfig(temperature=0.8, max_tokens=2048),
-    "records": SamplingConfig(temperature=0.7, max_tokens=2048),
+    RECORDS: SamplingConfig(temperature=0.7, max_tokens=2048),
 }
 """How the sources sample by default; no file says how it was made, so give the configuration where known."""
 
@@ -45,7 +47,7 @@ class Imported:
         rows: rows in the two tables.
         unscored: completions with step scores that are not in ``step_scores``.
         findings: every check with its outcome.
-        voted: accuracy of the pooled answers by each rule, as :func:`tts_utils.import_checks.voted` gives it.
+        voted: accuracy of the pooled answers by each rule; see :func:`tts_utils.import_grading.voted`.
     """
 
     samples: Table
@@ -88,7 +90,7 @@ def import_run(
     if not prm and any(o.scores is not None for q in run.questions for o in q.outputs):
         raise BadImport(f"{run.name} holds step scores; name the PRM that gave them with --prm")
     problems, content = _problem_set(run, dataset, data)
-    graded = [import_checks.grade(q, p) for q, p in zip(run.questions, _matched(run, problems), strict=True)]
+    graded = [import_grading.grade(q, p) for q, p in zip(run.questions, _matched(run, problems), strict=True)]
     sources = {
         "import_sha256": run.sha256,
         "import_file": run.name,
@@ -110,7 +112,7 @@ def import_run(
     for table, rows in tables:
         table_files.append(table, rows, data, sources=sources)
         table_files.compact(table, data)
-    known = len(problems) if content is None else len(run.questions)
+    known = len(problems)
     findings = [
         Finding("problems of the set that the file does not cover", known - len(run.questions), known),
         *import_checks.examine(run, graded),
@@ -123,7 +125,7 @@ def import_run(
         rows=(len(sample_rows), len(score_rows)),
         unscored=given - sum(bool(row["scores"]) for row in score_rows),
         findings=tuple(findings),
-        voted=import_checks.voted(graded),
+        voted=import_grading.voted(graded),
     )
 
 
@@ -190,7 +192,7 @@ def _matched(run: Run, problems: Sequence[Problem]) -> list[Problem]:
         asked = question.problem
         same = by_text.get(asked.text.strip(), [])
         problem = by_id.get(asked.problem_id) or (
-            same[0] if run.source == "records" and len(same) == 1 else None
+            same[0] if run.source == RECORDS and len(same) == 1 else None
         )
         if problem is None:
             raise BadImport(

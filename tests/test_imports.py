@@ -1,0 +1,401 @@
+"""Runs of others: what is stored of them, what is reported as odd, and what is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tts_utils import cli, import_files, imports, manifest, store, table_files
+from tts_utils.import_json import BadImport
+from tts_utils.records import SamplingConfig
+
+RIGHT, WRONG = "Add.\n\nSo \\boxed{4}.", "Add.\n\nSo \\boxed{5}."
+CONFIG = SamplingConfig(temperature=1.0)
+
+
+def line(number: int = 0, **changes) -> dict:
+    """A line as search-and-learn writes it: two right completions of two steps, one wrong one that is cut."""
+    row = {
+        "problem": f"What is 2 + 2, asked for the time {number}?",
+        "answer": "4",
+        "unique_id": f"test/{number}.json",
+        "level": 2,
+        "subject": "Prealgebra",
+        "solution": "It is \\boxed{4}.",
+        "completions": [RIGHT, WRONG, "Add 2 and 2.\n\nIt is", RIGHT],
+        "scores": [[0.5, 0.75], [0.5, 0.875], [0.5, 0.25], [0.5, 0.75]],
+        "agg_scores": [0.75, 0.875, 0.25, 0.75],
+        "completion_tokens": [9, 8, 7, 6],
+        "pred": WRONG,
+        "pred_maj@4": "\\boxed{4}",
+        "pred_naive@1": "\\boxed{4}",
+        "pred_weighted@4": "\\boxed{4}",
+    } | changes
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def record(question: str, texts, values, answers=("4",), verdict=1, tokens=(5,)) -> dict:
+    output = [
+        {"text": t, "value": v, "extracted_answer": a, "completion_tokens": n, "reward_history": []}
+        for t, v, a, n in zip(texts, values, answers, tokens, strict=True)
+    ]
+    return {"question": question, "groundtruth": "4", "result": {"majority_vote": verdict}, "output": output}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setenv("TTS_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(*rows) -> Path:
+        path = tmp_path / "run.jsonl"
+        path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows), "utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Ten records of one answer each for one question (so record_10 exists), and two for another."""
+    for j in range(11):
+        add_record(tmp_path / "records", 0, j, record("What is 2 + 2?", [RIGHT], [[0.1, j / 20]]))
+    for j, (text, verdict) in enumerate([(WRONG, 0), (RIGHT, 1)]):
+        add_record(
+            tmp_path / "records", 1, j, record("What is 3 + 1?", [text], [[0.5, 0.5]], verdict=verdict)
+        )
+    return tmp_path / "records"
+
+
+def add_record(folder: Path, question: int, number: int, *rows) -> Path:
+    path = folder / f"question_{question}" / f"record_{number}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def bring(path: Path, dataset="mine", policy="their policy", prm="their prm", **more) -> imports.Imported:
+    return imports.import_run(imports.read_search_and_learn(path), dataset, policy, prm, **more)
+
+
+def found(done: imports.Imported) -> dict:
+    return {finding.name: finding for finding in done.findings}
+
+
+def cells(done: imports.Imported, *names) -> list[tuple[int, int]]:
+    return [(found(done)[name].count, found(done)[name].of) for name in names]
+
+
+def run(*words):
+    return CliRunner().invoke(cli.app, ["import", *map(str, words)])
+
+
+# --- search-and-learn ---
+
+
+def test_every_field_is_stored_and_only_the_answer_is_ours(data, write):
+    path = write(
+        line(0), line(1, completions=["a\0\ud800"], scores=[[1.0]], agg_scores=[1.0], completion_tokens=[3])
+    )
+    done = bring(path, config=CONFIG, licence="Apache-2.0")
+    assert done.rows == (5, 5) and done.unscored == 0
+    rows = store.read_samples("mine", "their policy", n=1)
+    assert rows["text"].tolist() == [RIGHT, "a\0\ud800"]
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["num_tokens"].tolist() == [9, 8, 7, 6, 3]
+    assert rows["answer"].tolist() == ["4", "5", "", "4", ""]
+    assert rows["correct"].tolist() == [True, False, False, True, False]
+    assert set(rows["finish_reason"]) == {"unknown"}
+    scores = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert scores["scores"].tolist()[:2] == [[0.5, 0.75], [0.5, 0.875]]
+    assert set(scores["num_prm_tokens"]) == {-1}
+    assert store.verify() == []
+    sources = manifest.load(data)[done.samples.relative]["sources"]
+    assert sources["import_sha256"] == manifest.sha256_of(path)
+    assert sources["import_source"] == "search-and-learn" and sources["import_licence"] == "Apache-2.0"
+    written = manifest.load(data)["problems/mine.jsonl"]
+    assert written["import_file"] == "run.jsonl" and done.wrote_problems == data / "problems/mine.jsonl"
+    problem = store.load_problems("mine")[0]
+    assert (problem.answer, problem.level, problem.subject) == ("4", 2, "Prealgebra")
+
+
+def test_votes_over_the_pool_by_hand(data, write):
+    """4 twice (0.75 + 0.75), 5 once (0.875), nothing once: majority and vote say 4, the maximum says 5."""
+    done = bring(write(line(0), line(1)))
+    accuracy = done.voted[done.voted["grouping"] == "equivalence"].set_index("rule")["accuracy"]
+    assert accuracy[["majority_vote", "prm_last_max", "prm_last_vote", "prm_min_max"]].tolist() == [
+        1,
+        0,
+        1,
+        1,
+    ]
+    assert cells(done, "right by our grader", "completions without a final answer") == [(4, 8), (2, 8)]
+    assert cells(done, "pred is the completion of highest last-step score") == [(2, 2)]
+    names = ("pred is not our prm_max", "pred_maj@4 is not our majority", "pred_naive@1 is not our prm_max")
+    assert cells(done, *names) == [(0, 2)] * 3
+
+
+def test_a_prediction_that_is_not_ours_is_told(data, write):
+    done = bring(write(line(0, **{"pred_maj@4": "\\boxed{5}"}), line(1)))
+    finding = found(done)["pred_maj@4 is not our majority"]
+    assert (finding.count, finding.where) == (1, ("test/0.json",))
+    assert "right: 1 of 2" in finding.note and "by our choice 2" in finding.note
+
+
+def test_oddities_are_counted_and_listed(data, write):
+    same, deep = "Same text as elsewhere.", "x\n\n" * 41
+    scores = [[0.5, 1], [0.5, 1], [0.5, 1], [0.0] * 41]
+    absent = {"completion_tokens": None, "agg_scores": None, "pred": None}
+    done = bring(
+        write(
+            line(0, completion_tokens=[0, None, 7, 6]),
+            line(1, completions=[RIGHT, "", same, deep], scores=scores, **absent),
+            line(2, completions=[same], scores=[[0.2]], agg_scores=[0.2], completion_tokens=[4]),
+        )
+    )
+    assert cells(done, "token counts of 0 for a text", "token counts missing") == [(1, 9), (5, 9)]
+    assert cells(done, "exact duplicate completions", "empty completions") == [(1, 9), (1, 9)]
+    assert cells(done, "completions of more than 40 steps") == [(1, 9)]
+    assert found(done)["same completion under several problems"].where == (
+        "test/0.json #0", "test/0.json #3", "test/1.json #0", "test/1.json #2", "test/2.json #0",
+    )  # fmt: skip
+    assert found(done)["step scores that are all exactly 0"].where == ("test/1.json #3",)
+    assert found(done)["step scores that do not fit the steps"].where == (
+        "test/1.json #1: 2 scores for 0 steps", "test/1.json #2: 2 scores for 1 steps",
+    )  # fmt: skip
+    assert found(done)["problems with fewer completions than others"].where == ("test/2.json",)
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["num_tokens"].tolist() == [-1, -1, 7, 6, -1, -1, -1, -1, 4]
+
+
+def test_ties_at_the_top(data, write):
+    scores = [[0.5, 0.9], [0.1, 0.9], [0.5, 0.2], [0.5, 0.9]]
+    done = bring(write(line(0, scores=scores, agg_scores=None), line(1)))
+    finding = found(done)["top last-step score tied"]
+    assert (finding.count, finding.of, finding.where) == (1, 2, ("test/0.json",))
+    assert "different texts in 1, different answers in 1" in finding.note
+
+
+def test_scores_that_do_not_fit_are_left_out_never_mended(data, write):
+    """Without an answer the row stays, empty, since no rule can choose it; with one the row is missing."""
+    scores = [[0.5], [0.5, float("nan")], [0.5, 0.6, 0.7], [0.5, 0.75]]
+    done = bring(write(line(0, scores=scores, agg_scores=None, pred=None)))
+    assert done.rows == (4, 2) and done.unscored == 3
+    rows = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert list(zip(rows["sample"], rows["scores"], strict=True)) == [(2, []), (3, [0.5, 0.75])]
+    assert found(done)["step scores that do not fit the steps"].where == (
+        "test/0.json #0: 1 scores for 2 steps",
+        "test/0.json #1: a score outside [0, 1]",
+        "test/0.json #2: 3 scores for 2 steps",
+    )
+    assert len(store.read_samples("mine", "their policy", config=done.samples.sampling)) == 4
+    with pytest.raises(store.StoreMiss, match="2 of the first 4"):
+        store.read_step_scores("mine", "their policy", "their prm", config=done.samples.sampling)
+
+
+def test_completions_of_another_problem_are_noticed(data, write):
+    texts = [
+        "How many apples does the farmer carry to the market in 12 baskets?",
+        "Find the smallest prime divisor of the polynomial discriminant 1001.",
+        "A triangle with hypotenuse 17 and leg 15 has which area?",
+        "Each marble in the urn is red with probability 3/8. Expected red among 40?",
+    ]
+    rows = [line(i, problem=t, completions=[f"{t} \\boxed{{4}}"] * 4) for i, t in enumerate(texts)]
+    assert cells(bring(write(*rows)), "completions that do not fit their problem") == [(0, 16)]
+    rows[1]["completions"] = [rows[1]["completions"][0], *rows[2]["completions"][:3]]
+    done = bring(write(*rows), policy="other")
+    assert found(done)["completions that do not fit their problem"].where == tuple(
+        f"test/1.json #{i} (fits test/2.json)" for i in (1, 2, 3)
+    )
+
+
+def test_the_same_file_again_changes_nothing_and_another_one_is_refused(data, write):
+    done = bring(write(line(0)))
+    before = {p.name: p.read_bytes() for p in data.rglob("*.parquet")}
+    again = bring(write(line(0)))
+    assert again.wrote_problems is None and again.rows == done.rows
+    assert {p.name: p.read_bytes() for p in data.rglob("*.parquet")} == before
+    with pytest.raises(store.StoreError, match="import_sha256"):
+        bring(write(line(0, completion_tokens=[1, 1, 1, 1])))
+
+
+def test_a_stored_problem_set_is_used_and_must_agree(data, write):
+    bring(write(line(0), line(1)))
+    part = bring(write(line(1)), policy="part")
+    assert part.wrote_problems is None
+    assert cells(part, "problems of the set that the file does not cover") == [(1, 2)]
+    with pytest.raises(BadImport, match=r"line 1: problem 'test/0.json' is a different problem.*What is 9"):
+        bring(write(line(0, problem="What is 9?")), policy="third")
+    with pytest.raises(BadImport, match=r"line 2: the answer of problem 'test/1.json' is '6' here, '4'"):
+        bring(write(line(0), line(1, answer="6")), policy="third")
+    with pytest.raises(BadImport, match=r"no problem 'test/7\.json'"):
+        bring(write(line(7)), policy="third")
+    with pytest.raises(BadImport, match="must not pass for it"):
+        bring(write(line(0)), dataset="MATH-500")
+    with pytest.raises(BadImport, match="--prm"):
+        bring(write(line(0)), prm="")
+
+
+def test_rows_are_not_mixed_with_sampled_ones(data, write):
+    done = bring(write(line(0)))
+    other = store.Table("samples", "mine", "live", done.samples.sampling)
+    table_files.append(other, table_files.load(done.samples, data).to_pylist(), data, sources={})
+    with pytest.raises(BadImport, match="were not imported; choose another --policy"):
+        bring(write(line(0)), policy="live")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["{"], "line 1: not JSON"),
+        ([line(0), json.dumps(line(1))[:-9]], "line 2: not JSON.*cut off"),
+        (["[1]"], "line 1: a JSON object is wanted, got list"),
+        ([{"prompt": "x", "answer": "4"}], "field completions is missing; the fields there are answer, prompt"),
+        ([line(0, answer=None)], "line 1: field answer is missing"),
+        ([line(0, answer=" ")], "line 1: field answer is empty"),
+        ([line(0, unique_id=None)], "line 1: field unique_id is missing"),
+        ([line(0, completions=[])], "line 1: field completions is empty"),
+        ([line(0, completions=[1])], "must hold strings, got 1"),
+        ([line(0, scores=[[0.5]])], "line 1: 1 values in field scores for 4 completions"),
+        ([line(0, scores=[["a"]] * 4)], "field scores: a list of numbers is wanted"),
+        ([line(0, completion_tokens=[1.5] * 4)], "a number of tokens is wanted, got 1.5"),
+        ([line(0, level="hard")], "line 1: field level must be"),
+        ([line(0), line(0)], "line 2: unique_id 'test/0.json' stands for the same problem in .*line 1"),
+        ([line(0), line(0, problem="Another?")], "line 2: .* stands for a different problem in .*line 1"),
+        ([], "holds no line"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named_with_exit_code_2(data, write, rows, message):
+    path = write(*rows)
+    with pytest.raises(BadImport, match=message):
+        imports.read_search_and_learn(path)
+    result = run("search-and-learn", path, "--policy", "p", "--prm", "q", "--dataset", "d")
+    assert result.exit_code == 2 and result.stdout == "" and result.stderr.startswith("tts: ")
+    assert list(data.iterdir()) == []
+
+
+# --- record files ---
+
+
+def test_records_are_pooled_in_numerical_order_and_voted(data, folder):
+    done = imports.import_run(imports.read_records(folder), "theirs", "policy", "prm")
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["problem_id"].value_counts().to_dict() == {"question_0": 11, "question_1": 2}
+    scores = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert [s[-1] for s in scores["scores"]][:11] == [j / 20 for j in range(11)]
+    assert set(rows["num_tokens"]) == {5}
+    finding = found(done)["records' own majority_vote right"]
+    assert (finding.count, finding.of) == (12, 13) and "single answer" in finding.note
+    accuracy = done.voted[done.voted["grouping"] == "string"].set_index("rule")["accuracy"]
+    assert accuracy["majority_vote"] == 0.5  # not 12/13: question_1 ties, and the first seen is wrong
+    assert found(done)["problems with fewer completions than others"].where == ("question_1",)
+    assert len(store.read_samples("theirs", "policy", n=2)) == 4
+
+
+def test_several_answers_in_a_record_and_no_scores(data, tmp_path):
+    row = record("What is 2 + 2?", [WRONG, RIGHT, RIGHT], [None] * 3, ("5", "4", "4"), tokens=(1, 2, 3))
+    add_record(tmp_path / "records", 0, 0, row)
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy")
+    assert done.step_scores is None and done.rows == (3, 0)
+    assert set(done.voted["rule"]) == {"majority_vote"} and done.voted["accuracy"].tolist() == [1, 1]
+    assert cells(done, "completions without step scores", "right by string match") == [(3, 3), (2, 3)]
+
+
+def test_records_take_the_ids_of_a_stored_set_by_their_text(data, folder):
+    problems = [("a", "What is 3 + 1?", "4"), ("b", "What is 2 + 2?", "4")]
+    (data / "problems").mkdir()
+    (data / "problems/theirs.jsonl").write_text(
+        "".join(json.dumps({"id": i, "problem": p, "answer": a}) + "\n" for i, p, a in problems), "utf-8"
+    )
+    done = imports.import_run(imports.read_records(folder), "theirs", "policy", "prm")
+    assert done.wrote_problems is None
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["problem_id"].value_counts().to_dict() == {"b": 11, "a": 2}
+
+
+def test_records_that_cannot_be_read(data, folder, tmp_path):
+    def refused(match):
+        with pytest.raises(BadImport, match=match):
+            imports.read_records(folder)
+
+    with pytest.raises(BadImport, match=r"holds no question_<i>/record_<j>\.jsonl"):
+        imports.read_records(tmp_path)
+    broken = add_record(folder, 1, 2, record("Another question?", [RIGHT], [[0.5, 0.5]]))
+    refused(r"question_1/record_2\.jsonl, line 1: its question or groundtruth differs")
+    broken.write_text("", "utf-8")
+    refused(r"record_2\.jsonl holds no completion")
+    broken.write_text('{"question": "What is 3 + 1?"', "utf-8")
+    refused(r"record_2\.jsonl, line 1: not JSON")
+    broken.write_text(json.dumps({"question": "What is 3 + 1?", "groundtruth": "4"}), "utf-8")
+    refused("field output is missing")
+    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [["x"]]))
+    refused("output 0, field value: a list of numbers")
+    result = run("records", folder, "--policy", "p", "--dataset", "d")
+    assert result.exit_code == 2 and "field value" in result.stderr
+
+
+def test_the_commands_print_what_was_done_and_found(data, write, folder):
+    options = ("--policy", "beam", "--prm", "their prm", "--dataset")
+    result = run("search-and-learn", write(line(0), line(1)), *options, "mine", "--temperature", "0.8")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert "2, written to" in result.stdout and "8 rows in samples/mine/beam/t0.8-" in result.stdout
+    assert "assumed" not in result.stdout and "majority_vote    100.0 [" in result.stdout
+    result = run("records", folder, *options, "theirs")
+    assert result.exit_code == 0 and "temperature 0.7 and" in result.stdout
+    assert "records' own majority_vote right" in result.stdout and "n = 2" in result.stdout
+    report = CliRunner().invoke(cli.app, ["report", "--dataset", "mine"])
+    assert report.exit_code == 0 and "majority@4" in report.stdout, report.output
+
+
+def test_the_source_is_named_by_its_content(folder, tmp_path):
+    before = imports.read_records(folder)
+    assert imports.read_records(folder).sha256 == before.sha256 and before.source == import_files.RECORDS
+    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [[0.5, 0.5]]))
+    assert imports.read_records(folder).sha256 != before.sha256
+
+
+# --- a real file ---
+
+REAL = Path(os.environ.get("TTS_REAL_FILES", "nowhere")) / "search_and_learn_beam_llama3.2-3b_n16_q100.jsonl"
+
+
+@pytest.mark.skipif(
+    not REAL.exists(), reason="set TTS_REAL_FILES to the folder with the search-and-learn file"
+)
+def test_a_real_file(data):
+    pytest.importorskip("math_verify")
+    done = bring(REAL, dataset="math-100", licence="Apache-2.0")
+    assert done.rows == (1600, 1600) and done.unscored == 2
+    assert cells(
+        done,
+        "pred is the completion of highest last-step score",
+        "top last-step score tied",
+        "token counts of 0 for a text",
+        "exact duplicate completions",
+        "step scores that do not fit the steps",
+        "completions that do not fit their problem",
+        "agg_scores that are not the step scores' 'last'",
+        "right by string match",
+        "right by string match, wrong by our grader",
+    ) == [
+        (100, 100),
+        (81, 100),
+        (1600, 1600),
+        (597, 1600),
+        (2, 1600),
+        (0, 1600),
+        (0, 1600),
+        (875, 1600),
+        (0, 1600),
+    ]
+    assert found(done)["exact duplicate completions"].note.startswith("10.03 of 16 distinct")
+    assert found(done)["right by our grader"].count >= 875
+    pool = store.read_pool("math-100", "their policy", "their prm", config=done.samples.sampling)
+    assert pool.correct.shape == (100, 16)
