@@ -257,7 +257,7 @@ def test_rows_are_not_mixed_with_sampled_ones(data, write):
         (["{"], "line 1: not JSON"),
         ([line(0), json.dumps(line(1))[:-9]], "line 2: not JSON.*cut off"),
         (["[1]"], "line 1: a JSON object is wanted, got list"),
-        ([{"prompt": "x", "answer": "4"}], "field completions is missing; the fields there are answer, prompt"),
+        ([{"prompt": "x", "answer": "4"}], "completions is missing; the fields there are answer, prompt"),
         ([line(0, answer=None)], "line 1: field answer is missing"),
         ([line(0, answer=" ")], "line 1: field answer is empty"),
         ([line(0, unique_id=None)], "line 1: field unique_id is missing"),
