@@ -150,6 +150,7 @@ def load_server_policy(
     *,
     revision: str = "",
     num_params: int = 0,
+    family: Family | None = None,
     concurrency: int = 128,
     **options,
 ) -> ServerPolicy:
@@ -160,6 +161,7 @@ def load_server_policy(
         name: what the policy is called in tables.
         server_url: for example "http://127.0.0.1:8000/v1".
         revision, num_params: as in :class:`tts_utils.policies.Policy`.
+        family: how the model is asked; None reads it off the model.
         concurrency: requests under way at once.
         options: arguments of :class:`Server`.
 
@@ -173,7 +175,7 @@ def load_server_policy(
     config = AutoConfig.from_pretrained(source)
     limit = min(context_length(config), int(model.get("max_model_len") or context_length(config)))
     tokenizer = AutoTokenizer.from_pretrained(source)
-    family = family_of(tokenizer, config.architectures)
+    family = family or family_of(tokenizer, config.architectures)
     return ServerPolicy(
         name, server, model["id"], tokenizer, family, limit, num_params, revision, concurrency
     )

@@ -84,7 +84,13 @@ def engine_options(config, max_model_len: int, **options) -> dict:
 
 
 def load_vllm_policy(
-    source: str, name: str, *, revision: str = "", num_params: int = 0, **options
+    source: str,
+    name: str,
+    *,
+    revision: str = "",
+    num_params: int = 0,
+    family: Family | None = None,
+    **options,
 ) -> VLLMPolicy:
     """Start vLLM's engine for a policy.
 
@@ -92,6 +98,7 @@ def load_vllm_policy(
         source: a local folder or a Hub id.
         name: what the policy is called in tables.
         revision, num_params: as in :class:`tts_utils.policies.Policy`.
+        family: how the model is asked; None reads it off the model.
         options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization`` or
             ``max_model_len`` (default: the paper's 8,192 tokens, 32,768 for R1-Distill).
 
@@ -103,7 +110,7 @@ def load_vllm_policy(
 
     tokenizer = AutoTokenizer.from_pretrained(source)
     config = AutoConfig.from_pretrained(source)
-    family = family_of(tokenizer, config.architectures)
+    family = family or family_of(tokenizer, config.architectures)
     length = options.pop("max_model_len", LONG_CONTEXT if family == R1_DISTILL else CONTEXT)
     options = engine_options(config, length, **{"enable_prefix_caching": True, **options})
     llm = start_engine(vllm, source, options)
