@@ -14,7 +14,7 @@ from tts_utils.policy_requests import BackendError
 from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, start_engine
 from tts_utils.prm_formats import FORMATS, Encoded, Format
 from tts_utils.prm_heads import head_model_class, load_tokenizer
-from tts_utils.prms import BadScores, _format_name, check_scores
+from tts_utils.prms import BadScores, check_scores, format_name
 from tts_utils.records import State, StepScores
 
 COLUMN = {"labels": 0, "classes": 1}
@@ -34,7 +34,7 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
         BackendError: vLLM cannot be used here, or cannot run this PRM.
     """
     source = find_model(name_or_path)
-    kind = _format_name(source)
+    kind = format_name(source)
     format_class = FORMATS[kind]
     if format_class.head not in COLUMN:
         runnable = ", ".join(repr(k) for k, f in FORMATS.items() if f.head in COLUMN)
