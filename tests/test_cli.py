@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import sys
 import types
@@ -15,6 +16,7 @@ from tests import fakes
 from tts_utils import cli, manifest, policies, prms, store
 from tts_utils.records import SamplingConfig
 from tts_utils.store import Table
+from tts_utils.tree_search import TreeSearch
 
 PROBLEMS = fakes.problems(6)
 TABLE = Table("samples", "toy", "fake-policy", SamplingConfig())
@@ -182,7 +184,46 @@ def test_doctor_says_what_cannot_be_run(data, monkeypatch):
 
 def test_help_names_every_command():
     out = ok("--help")
-    assert all(f" {name} " in out for name in ("doctor", "sample", "score", "report", "verify"))
+    assert all(f" {name} " in out for name in ("doctor", "sample", "score", "search", "report", "verify"))
+
+
+SEARCH = ("search", "--policy", "fake-policy", "--prm", "fake-prm", "--dataset", "toy")
+
+
+@pytest.mark.parametrize("method", ["beam", "dvts"])
+def test_search(data, models, method):
+    models.policy = fakes.StepPolicy()
+    out = ok(*SEARCH, "--method", method, "--n", "8", "--max-tokens", "77")
+    tree_search, config = TreeSearch(method, 8), SamplingConfig(max_tokens=77)
+    frame = store.read_searches("toy", "fake-policy", "fake-prm", tree_search, config=config)
+    assert f"{len(frame)} rows, {len(frame)} of them new" in out
+    assert " 0 of them new" in ok(*SEARCH, "--method", method, "--n", "8", "--max-tokens", "77")
+    assert "files" in ok("verify")
+
+
+def test_the_command_that_a_missing_search_names_fills_it(data, models):
+    models.policy = fakes.StepPolicy()
+    for tree_search, config in (
+        (TreeSearch("dvts", 8), None),
+        (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0, max_tokens=99)),
+        (TreeSearch("beam", 4), SamplingConfig(0.9, 0.8, seed=3)),
+    ):
+        which = ("toy", "fake-policy", "fake-prm", tree_search)
+        with pytest.raises(store.StoreMiss) as miss:
+            store.replay(*which, config=config)
+        ok(*shlex.split(str(miss.value).split("fill them with: tts ")[1]))
+        assert len(store.replay(*which, config=config)) == 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("--method", "mcts"), ("--method", "beam", "--n", "6"), ("--method", "dvts", "--branching", "0")),
+        *(("--method", "beam", "--how", "max"), ("--method", "beam", "--max-depth", "0")),
+    ],
+)
+def test_search_settings_out_of_range(data, models, words):
+    assert "Invalid value" in refused(*SEARCH, *words)
 
 
 # --- what is wrong ---

@@ -200,6 +200,7 @@ def test_ties_go_to_the_first_seen():
 
 def test_retire_and_compete_differ_where_one_path_ends_early():
     """Two beams: e ends with 0.6 and is kept beside f (0.7); then f gives 0.9 and 0.8."""
+    values = {"e": 0.6, "f\n\n": 0.7, "x\n\n": 0.1, "g": 0.9, "h": 0.8}
 
     class Script(fakes.StepPolicy):
         def one(self, state, index, config):
@@ -208,7 +209,6 @@ def test_retire_and_compete_differ_where_one_path_ends_early():
 
     class Table(fakes.FakePRM):
         def one(self, trajectory):
-            values = {"e": 0.6, "f\n\n": 0.7, "x\n\n": 0.1, "g": 0.9, "h": 0.8}
             return StepScores(tuple(values[step] for step in trajectory.steps), 1)
 
     def texts(retire):
@@ -217,6 +217,8 @@ def test_retire_and_compete_differ_where_one_path_ends_early():
 
     assert texts(True) == ["e", "f\n\ng"]  # e has retired; one place is left
     assert texts(False) == ["f\n\ng", "f\n\nh"]  # e is displaced
+    values["h"] = 0.6
+    assert texts(False) == ["f\n\ng", "e"]  # of equals the first seen stays
 
 
 # --- no completion crosses problems; company and order do not matter ---

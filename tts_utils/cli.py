@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import cli_import, manifest, policies, prms, problems, report, search, store, table_files
+from tts_utils import cli_import, manifest, mdp, policies, prms, problems, report, search, store, table_files
 from tts_utils.records import SamplingConfig
+from tts_utils.tree_search import TreeSearch
 
 app = typer.Typer(
     help="Fill, check and read the stored tables of model outputs.",
@@ -150,6 +151,56 @@ def score(
     _say(filled)
 
 
+@app.command("search")
+@_says_what_is_wrong
+def fill_searches(
+    method: Annotated[str, typer.Option(help="beam or dvts.")],
+    policy: Policy,
+    prm: Annotated[str, typer.Option("--prm", help="Name of a PRM, a model folder, or a Hub id.")],
+    dataset: Dataset,
+    n: Annotated[int, typer.Option(help="The budget N, a multiple of the branching.")] = 16,
+    branching: Annotated[int, typer.Option(help="M, the steps sampled from each kept beam.")] = 4,
+    how: Annotated[
+        str, typer.Option(help="What ranks paths: last, min or avg of their step scores.")
+    ] = "last",
+    max_depth: Annotated[int, typer.Option(help="Limit on the steps of a path.")] = mdp.MAX_STEPS,
+    compete: Annotated[
+        bool, typer.Option("--compete", help="Finished paths stay and compete instead of retiring.")
+    ] = False,
+    distinct: Annotated[bool, typer.Option("--distinct", help="Drop equal steps of one beam.")] = False,
+    temperature: Temperature = DEFAULT.temperature,
+    seed: Seed = DEFAULT.seed,
+    max_tokens: Annotated[int, typer.Option(help="Limit on the tokens of a step.")] = DEFAULT.max_tokens,
+    top_p: TopP = DEFAULT.top_p,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Steps sampled at once; results do not depend on it.")
+    ] = 4096,
+    limit: Limit = None,
+    backend: Backend = "transformers",
+    server_url: ServerUrl = "",
+) -> None:
+    """Fill the table of search trees of a policy led by a PRM; stopped at any time, it goes on from there."""
+    try:
+        tree_search = TreeSearch(method, n, branching, how, max_depth, not compete, distinct)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    config = _config(temperature, seed, False, max_tokens, top_p)
+    loaded = problems.load_problems(dataset)
+    with _Bar("tree") as bar:
+        filled = store.fill_searches(
+            dataset,
+            _load_policy(policy, backend, server_url),
+            prms.load_prm(prm),
+            tree_search,
+            config,
+            problems=loaded,
+            limit=limit,
+            batch_size=batch_size,
+            progress=bar,
+        )
+    _say(filled)
+
+
 @app.command("report")
 @_says_what_is_wrong
 def print_report(
@@ -230,10 +281,10 @@ def doctor() -> None:
         typer.echo("you can     read the stored tables: tts report, and the notebooks")
     if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
         typer.echo(
-            "not here    tts sample, tts score: they need torch and transformers (requirements-lab.txt)"
+            "not here    tts sample, score and search need torch and transformers (requirements-lab.txt)"
         )
     elif found:  # the models, listed last
-        typer.echo("you can     fill tables with the models above: tts sample, tts score")
+        typer.echo("you can     fill tables with the models above: tts sample, tts score, tts search")
     if gpu:
         typer.echo("you can     do the same with the paper's own models, as far as they fit on the GPU")
 
@@ -277,8 +328,9 @@ def _gpu() -> bool:
 class _Bar:
     """A progress bar on a terminal, nothing elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "row") -> None:
         self.bar = None
+        self.unit = unit
 
     def __enter__(self) -> _Bar:
         return self
@@ -287,7 +339,7 @@ class _Bar:
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, unit="row", disable=not sys.stderr.isatty())
+            self.bar = tqdm(total=total, unit=self.unit, disable=not sys.stderr.isatty())
         self.bar.update(done - self.bar.n)
 
     def __exit__(self, *exc: object) -> None:

@@ -274,7 +274,9 @@ def command(table: Table, tree_search: TreeSearch) -> str:
         if value != (4 if option == "branching" else getattr(default, option)):
             words += [f"--{option.replace('_', '-')}", str(value)]
     words += ["--compete"] * (not tree_search.retire) + ["--distinct"] * tree_search.distinct
-    return shlex.join(words + sampling_options(table.sampling))
+    if table.sampling.temperature == 0:
+        words += ["--temperature", "0"]
+    return shlex.join(words + [word for word in sampling_options(table.sampling) if word != "--greedy"])
 
 
 def _find(
