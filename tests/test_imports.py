@@ -361,6 +361,21 @@ def test_the_source_is_named_by_its_content(folder, tmp_path):
     assert imports.read_records(folder).sha256 != before.sha256
 
 
+def test_a_hostile_id_reaches_neither_the_terminal_nor_a_path(data, write, tmp_path):
+    path = write(line(0, unique_id="/../../x"))
+    result = run("search-and-learn", path, "--policy", "../../p", "--prm", "q", "--dataset", "d")
+    assert result.exit_code == 0, (result.output, result.exception)
+    rows = store.read_samples("d", "../../p", config=imports.ASSUMED["search-and-learn"])
+    assert set(rows["problem_id"]) == {"/../../x"}
+    assert {p.name for p in tmp_path.iterdir()} == {"data", "run.jsonl"}
+    result = run("search-and-learn", path, "--policy", "p", "--prm", "q", "--dataset", "../d")
+    assert result.exit_code == 2
+    name = "\x1b]0;attacked\x07\ud800"
+    for row in ({name: 1}, line(0, unique_id=name), line(0, problem=None)):
+        result = run("search-and-learn", write(row), "--policy", "p", "--prm", "q", "--dataset", "d")
+        assert result.exit_code == 2 and "line 1: field" in result.stderr and "\x1b" not in result.stderr
+
+
 # --- a real file ---
 
 REAL = Path(os.environ.get("TTS_REAL_FILES", "nowhere")) / "search_and_learn_beam_llama3.2-3b_n16_q100.jsonl"

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from tts_utils import answers, voting
 from tts_utils.import_files import Output, Run
-from tts_utils.import_grading import Graded, as_arrays
+from tts_utils.import_grading import Graded, as_arrays, string_match
 from tts_utils.mdp import MAX_STEPS
-from tts_utils.records import Problem
 
 MISFIT_RATIO = 1 / 3
 """A completion is flagged when its similarity to its own problem is below this share of that to another."""
@@ -111,7 +110,7 @@ def _of_scores(graded: Sequence[Graded]) -> Iterator[Finding]:
 
 def _of_answers(graded: Sequence[Graded]) -> Iterator[Finding]:
     cases = [
-        (_at(g, i), g.answers[i], g.correct[i], _string_match(output, g.problem))
+        (_at(g, i), g.answers[i], g.correct[i], string_match(output, g.problem))
         for g in graded
         for i, output in enumerate(g.question.outputs)
     ]
@@ -160,21 +159,22 @@ def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:
         k = min(_k(name) or ids.shape[1], ids.shape[1])
         chosen = voting.select(ids[:, :k], scores[:, :k], selection)
         by_number = voting.select(lenient_ids[:, :k], scores[:, :k], selection)
-        differ, explained, theirs, ours, matches, num = [], 0, 0, 0, 0, 0
+        differ, explained, silent, theirs, ours, matches, num = [], 0, 0, 0, 0, 0, 0
         for g, c, loose, d in zip(graded, chosen, lenient, by_number, strict=True):
             if name not in g.question.predictions:
                 continue
             num += 1
             answer = answers.extract_answer(g.question.predictions[name])
             theirs += answers.grade(answer, g.problem.answer)
-            matches += _string_match(Output(g.question.predictions[name]), g.problem)
+            matches += string_match(Output(g.question.predictions[name]), g.problem)
             ours += c >= 0 and g.correct[c]
             if not answers.equivalent(answer, g.answers[c] if c >= 0 else ""):
                 differ.append(g.problem.problem_id)
+                silent += not answer
                 explained += answers.equivalent(answer, loose.answers[d] if d >= 0 else "")
         note = f"right: {theirs} of {num} (by string match {matches}), by our choice {ours}"
         if differ:
-            note += f"; {explained} agree once a text's last number counts as its answer"
+            note += f"; {silent} state no answer, {explained} agree once a text's last number counts as one"
         yield Finding(f"{name} is not our {selection}", len(differ), num, note, tuple(differ))
 
 
@@ -207,29 +207,6 @@ def _misfits(graded: Sequence[Graded]) -> Iterator[tuple[Graded, int, str]]:
 
 def _finite(scores: Sequence[float]) -> bool:
     return all(map(math.isfinite, scores))
-
-
-def _string_match(output: Output, problem: Problem) -> bool:
-    r"""Equality after deleting spaces, ``\left``, ``\right`` and writing dfrac, tfrac as frac."""
-
-    def tidy(text: str) -> str:
-        return re.sub(r"\s|\\left|\\right", "", text).replace("dfrac", "frac").replace("tfrac", "frac")
-
-    stated = _last_box(output.text) if output.answer is None else output.answer
-    return bool(stated) and tidy(stated) == tidy(problem.answer)
-
-
-def _last_box(text: str) -> str:
-    start = text.rfind(r"\boxed{")
-    if start < 0:
-        return ""
-    start += len(r"\boxed{")
-    depth = 1
-    for end in range(start, len(text)):
-        depth += (text[end] == "{") - (text[end] == "}")
-        if depth == 0:
-            return text[start:end]
-    return ""
 
 
 def _top_text(g: Graded) -> str | None:

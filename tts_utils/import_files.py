@@ -153,8 +153,11 @@ def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
     ]
     agg_scores = as_scores(get(row, place, "agg_scores", list, default=None), f"{place}, field agg_scores")
     id_field = next((name for name in ("unique_id", "problem_id", "id") if name in row), "unique_id")
+    problem_id = str(get(row, place, id_field, (str, int)))
+    if not problem_id.isprintable() or not problem_id.strip():
+        raise BadImport(f"{place}: field {id_field} must be printable text, got {problem_id!r:.80}")
     problem = Problem(
-        problem_id=str(get(row, place, id_field, (str, int))),
+        problem_id=problem_id,
         text=get_text(row, place, "problem"),
         answer=get_text(row, place, "answer"),
         level=as_level(row.get("level"), place),

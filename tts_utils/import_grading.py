@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
-from tts_utils.import_files import Question
+from tts_utils.import_files import Output, Question
 from tts_utils.mdp import split_steps
 from tts_utils.metrics import accuracy_interval
 from tts_utils.records import Problem
@@ -91,3 +92,26 @@ def _unfit(scores: tuple[float, ...] | None, num_steps: int) -> str:
     if len(scores) != num_steps:
         return f"{len(scores)} scores for {num_steps} steps"
     return "" if all(0 <= score <= 1 for score in scores) else "a score outside [0, 1]"
+
+
+def string_match(output: Output, problem: Problem) -> bool:
+    r"""Equality after deleting spaces, ``\left``, ``\right`` and writing dfrac, tfrac as frac."""
+
+    def tidy(text: str) -> str:
+        return re.sub(r"\s|\\left|\\right", "", text).replace("dfrac", "frac").replace("tfrac", "frac")
+
+    stated = _last_box(output.text) if output.answer is None else output.answer
+    return bool(stated) and tidy(stated) == tidy(problem.answer)
+
+
+def _last_box(text: str) -> str:
+    start = text.rfind(r"\boxed{")
+    if start < 0:
+        return ""
+    start += len(r"\boxed{")
+    depth = 1
+    for end in range(start, len(text)):
+        depth += (text[end] == "{") - (text[end] == "}")
+        if depth == 0:
+            return text[start:end]
+    return ""

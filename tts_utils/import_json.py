@@ -43,7 +43,7 @@ def get(row: Mapping[str, Any], place: str, name: str, kind: Any, default: Any =
     if value is None:
         if default is not _MISSING:
             return default
-        found = ", ".join(sorted(row)) or "none"
+        found = (", ".join(sorted(row)) or "none").encode("unicode_escape").decode()
         raise BadImport(f"{place}: field {name} is missing; the fields there are {found:.300}")
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BadImport(f"{place}: field {name} has a wrong type, got {value!r:.80}")
