@@ -1,9 +1,11 @@
-"""Monte-Carlo step labels: a step is good if some completion from just behind it reaches the right answer.
+"""Monte-Carlo labels: a prefix is good if some completion that goes through it reaches the right answer.
 
-Math-Shepherd's hard estimation (Wang et al. 2024, arXiv:2312.08935, section 3.3), with two savings. A
+Math-Shepherd's hard estimation (Wang et al. 2024, arXiv:2312.08935, section 3.3), with three changes. A
 rollout that reached the right answer is itself such a completion for each of its prefixes. In a rollout
 that did not, the first bad step is found by bisection (Luo et al. 2024, arXiv:2406.06592), since a prefix
-that extends a lost one is lost. The step checker has no part in it.
+that extends a lost one is lost. And since every completion that got there is known word for word, the
+estimate is made for every character, not only at the ends of steps: a rollout is lost where it leaves the
+last completion that got there. The step checker has no part in any of it.
 """
 
 from __future__ import annotations
@@ -87,40 +89,51 @@ def rollouts(problems: Sequence[Problem], policy: Policy, config: LabelConfig) -
     return frame.drop_duplicates(["problem", "text"]).reset_index(drop=True)
 
 
-def first_lost_steps(
+def lost_from(
     problems: Sequence[Problem], frame: pd.DataFrame, completer: Policy, config: LabelConfig
 ) -> list[int]:
-    """For every rollout the index of the step that loses it; the number of steps where none does.
+    """For every rollout the index of the character from which it is lost; its length where it never is.
 
-    All rollouts bisect together: each round asks the completer once for every prefix still in question.
+    All rollouts bisect over their steps together: each round asks the completer once for every prefix that
+    is still in question. Then each rollout is followed along all solutions known to be right.
     """
     steps = [split_steps(text) for text in frame["text"]]
+    right: dict[int, set[str]] = {i: set() for i in range(len(problems))}
+    for i, text, is_good in zip(frame["problem"], frame["text"], frame["right"], strict=True):
+        if is_good:
+            right[i].add(text)
     # Invariant: the prefix of `low` steps is alive (0: the problem itself), that of `high` steps is lost.
-    low = [len(s) if right else 0 for s, right in zip(steps, frame["right"], strict=True)]
+    low = [len(s) if good else 0 for s, good in zip(steps, frame["right"], strict=True)]
     high = [len(s) for s in steps]
     sampling = SamplingConfig(temperature=0.7, max_tokens=MAX_TOKENS, seed=config.seed + 1)
     known: dict[tuple[int, str], bool] = {}
-    while True:
+    while open_rows := [row for row in range(len(steps)) if high[row] - low[row] > 1]:
         asked = {}
-        for row, i in enumerate(frame["problem"]):
-            if high[row] - low[row] > 1:
-                prefix = steps[row][: (low[row] + high[row]) // 2]
-                if (i, "".join(prefix)) not in known:
-                    asked[i, "".join(prefix)] = State(problems[i], prefix)
+        for row in open_rows:
+            prefix = steps[row][: (low[row] + high[row]) // 2]
+            key = (frame["problem"].iloc[row], "".join(prefix))
+            if key not in known:
+                asked[key] = State(problems[key[0]], prefix)
         pools = completer.sample(list(asked.values()), config.completions, sampling) if asked else []
         for (i, prefix), pool in zip(asked, pools, strict=True):
-            known[i, prefix] = any(is_right(problems[i], prefix + c.text) for c in pool)
-        moved = False
-        for row, i in enumerate(frame["problem"]):
-            if high[row] - low[row] > 1:
-                middle = (low[row] + high[row]) // 2
-                if known[i, "".join(steps[row][:middle])]:
-                    low[row] = middle
-                else:
-                    high[row] = middle
-                moved = True
-        if not moved:
-            return low
+            reached = [prefix + c.text for c in pool if is_right(problems[i], prefix + c.text)]
+            right[i].update(reached)
+            known[i, prefix] = bool(reached)
+        for row in open_rows:
+            middle = (low[row] + high[row]) // 2
+            if known[frame["problem"].iloc[row], "".join(steps[row][:middle])]:
+                low[row] = middle
+            else:
+                high[row] = middle
+    return [
+        max([_common(text, other) for other in right[i]], default=0)
+        for i, text in zip(frame["problem"], frame["text"], strict=True)
+    ]
+
+
+def _common(a: str, b: str) -> int:
+    """Length of the common prefix."""
+    return next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def label_shards(
@@ -128,7 +141,7 @@ def label_shards(
 ) -> Iterator[Path]:
     """Write the missing shards of one policy's rollouts, and yield the path of each.
 
-    A shard is a parquet file of rollouts with ``first_lost``, beside a JSON file of what it cost. Shard k
+    A shard is a parquet file of rollouts with ``lost_from``, beside a JSON file of what it cost. Shard k
     holds problems k * problems_per_shard onwards of the stream, whatever was written before; this process
     takes those with k % parts == part.
     """
@@ -142,7 +155,7 @@ def label_shards(
         started = time.perf_counter()
         writer, finisher = _Counted(policy), _Counted(completer)
         frame = rollouts(problems, writer, config)
-        frame["first_lost"] = first_lost_steps(problems, frame, finisher, config)
+        frame["lost_from"] = lost_from(problems, frame, finisher, config)
         cost = {
             "num_rollouts": len(frame),
             "num_tokens": writer.num_tokens + finisher.num_tokens,

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 from lab.policies import save_model
 from lab.problems import training_stream
 from lab.train import IGNORE, Example, TrainingConfig, train
-from tts_utils.mdp import split_steps
+from tts_utils.mdp import split_steps, strip_separator
 from tts_utils.metrics import within_problem_auc
 from tts_utils.prms import PRM, STEP_TAG, MathShepherdPRM, math_shepherd_text
 from tts_utils.records import Problem, State
@@ -60,27 +60,36 @@ def with_fresh_layers(base: LlamaForCausalLM, count: int, seed: int) -> LlamaFor
 
 
 def prm_example(
-    tokenizer: PreTrainedTokenizerFast, question: str, text: str, first_lost: int, tag: int
+    tokenizer: PreTrainedTokenizerFast, question: str, text: str, lost_from: int, tag: int
 ) -> Example:
-    """One labelled rollout: good (0) up to the step that loses it, bad (1) from there.
+    """One labelled rollout: good (0) up to the character that loses it, bad (1) from there.
 
-    Every token of a step carries the step's label, not only the tag that is read in the end: a slip is
-    easiest to see where it stands (token-level verifiers, Cobbe et al. 2021, arXiv:2110.14168, section 4.2).
-    The words of the steps that are not lost are learnt beside the labels, so that the sums are not forgotten.
+    Every token of the steps carries a label, not only the tag that is read in the end: a slip is easiest to
+    see where it stands (token-level verifiers, Cobbe et al. 2021, arXiv:2110.14168, section 4.2). The words
+    are learnt beside the labels as long as all is well, so that the sums are not forgotten.
     """
-    state = State(Problem("", question, "0"), split_steps(text))
-    ids = tokenizer(math_shepherd_text(state))["input_ids"]
-    start = len(tokenizer(question)["input_ids"])  # the question's tokens carry neither labels nor targets
-    targets, labels, tags = [], [], []
-    step = 0
-    for t, token in enumerate(ids):
-        after = ids[t + 1] if t + 1 < len(ids) else IGNORE
-        lost = step >= first_lost
-        labels.append(int(lost) if t >= start else IGNORE)
-        tags.append(int(token == tag))
-        step += token == tag
-        learnt = t >= start - 1 and step < first_lost and tag not in (token, after)
-        targets.append(after if learnt else IGNORE)
+    steps = split_steps(text)
+    encoded = tokenizer(
+        math_shepherd_text(State(Problem("", question, "0"), steps)), return_offsets_mapping=True
+    )
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    # Where each step begins, in the rollout and in the PRM's text; a step's own characters stand in both.
+    here, there = 0, len(question) + 1
+    lost_at = len(math_shepherd_text(State(Problem("", question, "0"), steps)))
+    for step in steps:
+        bare = strip_separator(step)
+        if lost_from < here + len(step):
+            lost_at = there + min(max(lost_from - here, 0), len(bare))
+            break
+        here += len(step)
+        there += len(bare) + len(f" {STEP_TAG}\n")
+    start = len(question)
+    labels = [IGNORE if begin < start else int(end > lost_at) for begin, end in offsets]
+    tags = [int(token == tag) for token in ids]
+    targets = [
+        after if good == 0 and tag not in (token, after) else IGNORE
+        for token, after, good in zip(ids, [*ids[1:], tag], [*labels[1:], 1], strict=True)
+    ]
     return Example(ids, targets, labels, tags)
 
 
@@ -94,16 +103,15 @@ def prm_examples(
     tag = tokenizer.encode(STEP_TAG, add_special_tokens=False)[-1]
     rng = np.random.default_rng(seed)
     stream = training_stream(seed)
-    steps = labels["text"].map(lambda text: len(split_steps(text)))
-    lost = (labels["first_lost"] < steps).to_numpy()
+    lost = (labels["lost_from"] < labels["text"].str.len()).to_numpy()
     share = lost.mean()
     weights = np.where(lost, 0.5 / share, 0.5 / (1 - share))
-    rows = list(zip(labels["question"], labels["text"], labels["first_lost"], strict=True))
+    rows = list(zip(labels["question"], labels["text"], labels["lost_from"], strict=True))
     while True:
         for i in rng.choice(len(rows), size=len(rows), p=weights / weights.sum()):
             if rng.random() < clean:
                 p = next(stream)
-                yield prm_example(tokenizer, p.text, p.solution, len(split_steps(p.solution)), tag)
+                yield prm_example(tokenizer, p.text, p.solution, len(p.solution), tag)
             yield prm_example(tokenizer, *rows[i], tag)
 
 
@@ -120,7 +128,9 @@ def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
     ]
     ids, values, kept = [], [], []
     last = []
-    for state, result, lost in zip(states, prm.score(states), labels["first_lost"], strict=True):
+    for state, result, character in zip(states, prm.score(states), labels["lost_from"], strict=True):
+        ends = np.cumsum([len(step) for step in state.steps])
+        lost = int((ends <= character).sum())  # the step that the character stands in
         upto = result.scores[: lost + 1]
         ids += [state.problem.problem_id] * len(upto)
         values += upto

@@ -39,7 +39,7 @@ FULL = Recipe(
     policies=POLICIES,
     label_sources=("lab-llama-s", "lab-llama-l"),
     completer="lab-llama-xl",
-    labels=LabelConfig(num_shards=30),
+    labels=LabelConfig(num_shards=20),
     prms=PRMS,
     sampling=SamplingConfig(),
     num_samples=64,

@@ -20,7 +20,7 @@ class Example:
     Attributes:
         ids: (T,) what the model reads.
         targets: (T,) the token that each position should predict next, or IGNORE.
-        labels: (T,) PRM labels: 0 for the first of the label tokens, 1 for the second, or IGNORE; () for none.
+        labels: (T,) PRM labels: 0 the first of the label tokens, 1 the second, or IGNORE; () for none.
         tags: (T,) 1 where a label stands at a step's end, else 0; () for none.
     """
 

@@ -147,23 +147,25 @@ class Completer:
         return [[Continuation(good["WRONG" not in s.text], 3, "eos")] * n for s in states]
 
 
-def test_labels_find_the_losing_step_by_bisection_and_ask_once_per_prefix():
+def test_labels_find_the_losing_character_by_bisection_and_ask_once_per_prefix():
     import pandas as pd
 
-    from lab.labels import LabelConfig, first_lost_steps
+    from lab.labels import LabelConfig, lost_from
 
     def text(lost: int, length: int = 6) -> str:
-        return "\n\n".join("WRONG" if k == lost else f"s{k}" for k in range(length))
+        return "\n\n".join(f"step {k} WRONG" if k == lost else f"step {k} fine" for k in range(length))
 
     problems = [tiny_problem(0), tiny_problem(1)]
     rows = [(0, text(k), False) for k in range(6)] + [(1, text(2), False), (1, text(99), True)]
     frame = pd.DataFrame(rows, columns=["problem", "text", "right"])
     completer = Completer()
-    lost = first_lost_steps(problems, frame, completer, LabelConfig(num_shards=1))
-    assert lost == [0, 1, 2, 3, 4, 5, 2, 6]
-    keys = len(set(completer.asked))
-    assert keys <= 3 * 7  # three rounds of bisection over six steps; nothing for the right one
-    assert len(completer.asked) < 6 * 7
+    lost = lost_from(problems, frame, completer, LabelConfig(num_shards=1))
+    slips = [text(k).index("WRONG") for k in range(6)]
+    # A right rollout, or a completion behind a later step, goes along up to the very slip. Behind the last
+    # slip there is none: what is known is only that the prefix before its step is good.
+    assert lost[6:] == [slips[2], len(text(99))]
+    assert lost[:6] == [*slips[:5], text(5).index("step 5")]
+    assert len(set(completer.asked)) == len(completer.asked) < 6 * 7
 
 
 def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
@@ -184,21 +186,26 @@ def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
     assert len(list(whole.glob("*.parquet"))) == 3
 
 
-def test_prm_targets_are_plus_before_the_loss_and_minus_from_it():
+def test_prm_labels_turn_bad_at_the_slip_and_stay_bad():
     from lab.prms import prm_example
     from lab.train import IGNORE
     from tests.tiny import tokenizer
 
     tok = tokenizer()
     tag = tok.encode("ки")[-1]
-    example = prm_example(tok, "Add 1 and 2.", "1 + 2 = 4.\n\nSo 4.\n\n\\boxed{4}", 1, tag)
+    text = "1 + 2 = 3.\n\n3 + 4 = 8.\n\n\\boxed{8}"
+    example = prm_example(tok, "Add 1 and 2.", text, text.index("8"), tag)
     assert [y for y, is_tag in zip(example.labels, example.tags, strict=True) if is_tag] == [0, 1, 1]
     assert [i for i, is_tag in zip(example.ids, example.tags, strict=True) if is_tag] == [tag] * 3
     question = len(tok("Add 1 and 2.")["input_ids"])
     assert example.labels[:question] == [IGNORE] * question
     assert example.labels[question:] == sorted(example.labels[question:])  # good, then bad, every token
+    first_bad = example.labels.index(1)
+    assert tok.decode(example.ids[first_bad]) == "8"
     words = [tok.decode([t]) for t in example.targets if t != IGNORE]
-    assert "".join(words) == " 1 + 2 = 4."  # the words of the step that is not lost, and nothing else
+    assert "".join(words) == " 1 + 2 = 3.3 + 4 = "  # what was right, and nothing after the slip
+    sound = prm_example(tok, "Add 1 and 2.", text, len(text), tag)
+    assert set(sound.labels[question:]) == {0}
 
 
 def test_fresh_layers_change_nothing_at_first():
