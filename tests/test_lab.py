@@ -142,7 +142,7 @@ class Completer:
         self.asked = []
 
     def sample(self, states, n, config, first=0):
-        self.asked += [s.text for s in states]
+        self.asked += [(s.problem.problem_id, s.text) for s in states]
         good = {True: "\\boxed{42}", False: "\\boxed{41}"}
         return [[Continuation(good["WRONG" not in s.text], 3, "eos")] * n for s in states]
 
