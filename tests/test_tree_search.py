@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -356,12 +357,20 @@ def test_equal_steps_stay_candidates_and_are_read_once(method):
         assert len({n.text for n in first if n.kept}) == 1 and sum(n.kept for n in first) == 4
 
 
-def test_equal_steps_of_one_beam_can_be_dropped():
+def test_equal_candidates_can_be_dropped():
     result = one(beam_search(PROBLEMS[0], 16, distinct=True), fakes.RepeatingSteps())
     first = [n for n in result.nodes if n.depth == 1]
-    # Each of the four beams at the start keeps its first two; the other eight were never scored.
-    assert [n.score is not None for n in first] == [True, True, False, False] * 4
-    assert len(result.completions) == 4
+    # All sixteen start from the same state and say two things: two beams go on, and four later.
+    assert [n.score is not None for n in first] == [n.kept for n in first] == [True, True] + [False] * 14
+    assert [sum(n.depth == depth for n in result.nodes) for depth in (1, 2)] == [16, 8]
+    assert len({c.text for c in result.completions}) == len(result.completions) <= 4
+
+
+def test_a_state_is_sampled_again_only_if_all_its_steps_were_cut():
+    policy = fakes.CutSteps(good_steps=0, uncut_from=15)
+    result = one(beam_search(PROBLEMS[0], 16), policy)
+    assert [len(call) for call in policy.calls[:2]] == [16, 4]
+    assert sum(n.depth == 1 for n in result.nodes) == 16 and sum(n.kept for n in result.nodes) >= 1
 
 
 @pytest.mark.parametrize("method", ["beam", "dvts"])
@@ -548,6 +557,30 @@ def test_what_is_missing_is_named_with_its_command(data):
     words = "--n 8 --branching 2 --how avg --max-depth 9 --compete --distinct --seed 3 --max-tokens 99"
     with pytest.raises(StoreMiss, match=words):
         store.replay(*NAMES, special, config=SamplingConfig(seed=3, max_tokens=99), data=data)
+
+
+def test_results_become_a_pool_like_any_other(data):
+    policy, prm, config = fakes.FakePolicy(), fakes.FakePRM(), SamplingConfig()
+    store.fill_samples("toy", policy, 3, data=data)
+    store.fill_step_scores(store.find_table("samples", "toy", policy.name, data=data), prm, data=data)
+    stored = store.read_pool("toy", policy.name, prm.name, "min", data=data)
+    pool = store.pool_of(run([best_of_n(p, 3) for p in PROBLEMS[::-1]], policy, prm, config), "min")
+    for name in stored.__slots__:
+        assert np.array_equal(getattr(pool, name), getattr(stored, name)), name
+
+
+def test_missing_completions_of_a_pool_cannot_win():
+    results = grow([beam_search(p, 16, distinct=True) for p in PROBLEMS[:1]], fakes.SayingSteps())
+    results += grow([beam_search(PROBLEMS[1], 16)])
+    pool = store.pool_of(results)
+    assert [len(r.completions) for r in results] == [1, 4] and pool.answers.shape == (2, 4)
+    assert pool.answers[0].tolist() == [""] * 4 and pool.answer_ids[0].tolist() == [-1] * 4
+    assert not pool.correct[0].any() and not pool.scores[0].any() and pool.scores[1].all()
+    assert pool.num_tokens[0].tolist() == [1, 0, 0, 0]
+    assert (
+        store.pool_of(run([best_of_n(PROBLEMS[0], 2, scored=False)], fakes.FakePolicy(), None, CONFIG)).scores
+        is None
+    )
 
 
 def test_a_stored_pair_knows_its_rows_and_nothing_else(data):

@@ -167,7 +167,7 @@ def fill_searches(
     compete: Annotated[
         bool, typer.Option("--compete", help="Finished paths stay and compete instead of retiring.")
     ] = False,
-    distinct: Annotated[bool, typer.Option("--distinct", help="Drop equal steps of one beam.")] = False,
+    distinct: Annotated[bool, typer.Option("--distinct", help="Drop equal candidates but one.")] = False,
     temperature: Temperature = DEFAULT.temperature,
     seed: Seed = DEFAULT.seed,
     max_tokens: Annotated[int, typer.Option(help="Limit on the tokens of a step.")] = DEFAULT.max_tokens,

@@ -20,7 +20,7 @@ from tts_utils import answers, manifest, table_files, voting
 from tts_utils.fill import Filled, fill_samples, fill_step_labels, fill_step_scores
 from tts_utils.manifest import StoreError, record_files
 from tts_utils.problems import data_dir, dataset_name, load_problems
-from tts_utils.records import Problem, SamplingConfig
+from tts_utils.records import Problem, SamplingConfig, SearchResult
 from tts_utils.searches import StoredPolicy, StoredPRM, fill_searches, read_searches, replay
 from tts_utils.tables import DamagedTable, ForeignTable, StoreMiss, Table, sampling_options
 
@@ -45,6 +45,7 @@ __all__ = [
     "fill_step_scores",
     "find_table",
     "pivot",
+    "pool_of",
     "read_pool",
     "read_samples",
     "read_searches",
@@ -269,6 +270,42 @@ def with_scores(pool: Pool, step_scores: pd.DataFrame, how: str) -> Pool:
         pool,
         scores=scores.reshape(pool.correct.shape),
         num_prm_tokens=by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(pool.correct.shape),
+    )
+
+
+def pool_of(results: Sequence[SearchResult], how: str = "last") -> Pool:
+    """The trajectories that searches ended with, as arrays to vote on.
+
+    Args:
+        results: of the same method, one per problem, in any order.
+        how: how to aggregate step scores: "min", "last" or "avg".
+
+    Returns:
+        A pool of S = the largest number of completions (N/M for beam search and DVTS). Where a problem has
+        fewer, the rest are empty: answer "", score 0, no tokens. Tokens are those of the trajectories; what
+        the whole search spent stands in the results.
+    """
+    results = sorted(results, key=lambda result: result.problem_id)
+    shape = (len(results), max((len(result.completions) for result in results), default=0))
+    texts, correct = np.full(shape, "", dtype=object), np.zeros(shape, dtype=bool)
+    tokens, read = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    scores = np.zeros(shape)
+    for row, result in enumerate(results):
+        for column, completion in enumerate(result.completions):
+            texts[row, column], correct[row, column] = completion.answer, completion.correct
+            tokens[row, column] = completion.num_tokens
+        for column, found in enumerate(result.step_scores):
+            scores[row, column] = voting.aggregate(found.scores, how) if found.scores else 0.0
+            read[row, column] = found.num_tokens
+    scored = any(result.step_scores for result in results)
+    return Pool(
+        problem_ids=tuple(result.problem_id for result in results),
+        answers=texts,
+        answer_ids=np.array([answers.group_answers(row) for row in texts], dtype=np.int64).reshape(shape),
+        correct=correct,
+        num_tokens=tokens,
+        scores=scores if scored else None,
+        num_prm_tokens=read if scored else None,
     )
 
 

@@ -11,11 +11,12 @@ Where the paper's wording leaves something open, or the authors' released code d
 * A finished path must win its place like any other. Then it retires with its width: fewer beams live on, and
   the spending per depth falls (code). "Keep the top N/M" at every depth (paper) can also be read as finished
   paths that stay and go on competing: ``retire=False``.
-* A step cut by the token limit never competes. A beam whose steps were all cut samples again with fresh
+* A step cut by the token limit never competes. A state whose steps were all cut is sampled again with fresh
   indices, ``RETRIES`` times, then its path closes: it retires as it stood, with finish reason "length" and no
-  answer (code: it ends, and an answer is read from it where there is one).
-* Exactly equal steps of one beam stay candidates each, since dropping them would change what is sampled from;
-  the PRM reads them once. The code drops them: ``distinct=True``.
+  answer (the code ends it too).
+* Exactly equal candidates stay, since dropping them would change what is sampled from; the PRM reads them
+  once. A deterministic PRM gives them equal scores, so with a policy that says few different things the N/M
+  beams can become copies of one. The code drops them: ``distinct=True``.
 * What is voted on are the N/M finished paths, not N (code; the paper does not say).
 * The PRM's score of a step is taken when the step is new, and kept; for a causal PRM it is the same number
   that scoring the whole path would give. A PRM that fails is an error here, never a score of 0 (code).
@@ -33,7 +34,7 @@ from tts_utils.search import BadContinuations, Method, Sample, Score, finish, lo
 from tts_utils.voting import AGGREGATIONS, aggregate
 
 RETRIES = 3
-"""How often a beam samples again when all its steps were cut by the token limit."""
+"""How often a state is sampled again when all its steps were cut by the token limit."""
 
 _STOP = (mdp.SEPARATOR,)
 
@@ -50,7 +51,8 @@ class TreeSearch:
         max_depth: the depth limit, at least 1; 40 in the paper.
         retire: whether a finished path that is kept leaves with its width, as in the authors' code, or stays
             and competes at every depth.
-        distinct: whether equal steps of one beam are dropped but for the first, as in the authors' code.
+        distinct: whether equal candidates are dropped but for the first, as in the authors' code; then there
+            may be fewer than N/M beams, and completions.
 
     >>> TreeSearch("beam", 16).num_kept, TreeSearch("dvts", 16).num_subtrees, TreeSearch("beam", 16).label
     (4, 4, 'beam-n16-m4')
@@ -239,8 +241,9 @@ def _expand(
 ) -> Generator[list[Sample], list[list[Continuation]], tuple[list[_Path], list[_Path]]]:
     """Sample M next steps from every live path: the candidates, and the paths that close here."""
     children: list[list[_Path]] = [[] for _ in live]
+    fed: set[str] = set()  # texts of the states from which some step was not cut
     for _ in range(1 + RETRIES):
-        hungry = [i for i, found in enumerate(children) if not found]
+        hungry = [i for i, path in enumerate(live) if path.state.text not in fed]
         if not hungry:
             break
         requests = [tree.draw(live[i].state, search.branching) for i in hungry]
@@ -263,15 +266,17 @@ def _expand(
                     finished=child.finished,
                 )
                 tree.nodes.append(node)
-                twin = search.distinct and any(child.state.steps == c.state.steps for c in children[i])
-                if continuation.finish_reason != "length" and not twin:
+                if continuation.finish_reason != "length":
                     children[i].append(child)
+                    fed.add(request.state.text)
     closed = [
-        replace(path, finish_reason="length", finished=True)
-        for path, found in zip(live, children, strict=True)
-        if not found
+        replace(path, finish_reason="length", finished=True) for path in live if path.state.text not in fed
     ]
-    return [child for found in children for child in found], closed
+    candidates = [child for found in children for child in found]
+    if search.distinct:
+        first = {child.state.text: child for child in reversed(candidates)}
+        candidates = [child for child in candidates if first[child.state.text] is child]
+    return candidates, closed
 
 
 def _extend(parent: _Path, continuation: Continuation, node: int, depth: int, max_depth: int) -> _Path:
