@@ -6,11 +6,11 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
-import notebooks
 import numpy as np
 import pandas as pd
 import pytest
 
+import notebooks
 from tts_utils import mdp, metrics, store, voting
 from tts_utils.store import Pool
 

@@ -50,8 +50,8 @@ class Server:
         self._headers = {"Content-Type": "application/json"} | (
             {"Authorization": f"Bearer {key}"} if key else {}
         )
-        self._local = threading.local()  # one kept connection per thread
-        self._open: set[http.client.HTTPConnection] = set()
+        self._idle: list[http.client.HTTPConnection] = []
+        self._busy: set[http.client.HTTPConnection] = set()
 
     def ask(
         self, path: str, body: dict[str, Any] | None = None, given_up: threading.Event | None = None
@@ -70,7 +70,6 @@ class Server:
             try:
                 status, content = self._exchange(path, body)
             except (OSError, http.client.HTTPException) as exc:
-                self._drop()
                 wrong = f"{type(exc).__name__}: {exc}"
                 continue
             if status in BUSY:
@@ -91,33 +90,36 @@ class Server:
         )
 
     def hang_up(self) -> None:
-        """Cut every connection, so that threads that wait for an answer fail at once."""
-        for connection in list(self._open):
+        """Close every connection; threads that wait for an answer fail at once. A later ask connects anew."""
+        for connection in list(self._busy):
             with contextlib.suppress(OSError, AttributeError):  # closed by its own thread meanwhile
                 connection.sock.shutdown(socket.SHUT_RDWR)
+        while self._idle:
+            self._idle.pop().close()
 
     def _exchange(self, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
-        kept = getattr(self._local, "connection", None)
-        if kept is None:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
             secure = self._parts.scheme == "https"
             connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            kept = connect(self._parts.hostname, self._parts.port, timeout=self._timeout)
-            self._local.connection = kept
-            self._open.add(kept)
+            connection = connect(self._parts.hostname, self._parts.port, timeout=self._timeout)
         data = None if body is None else json.dumps(body).encode()
         where = self._parts.path.rstrip("/") + path
-        kept.request("GET" if body is None else "POST", where, data, self._headers)
-        response = kept.getresponse()
-        content = response.read()
-        if response.will_close:
-            self._drop()
-        return response.status, content
-
-    def _drop(self) -> None:
-        kept = self._local.__dict__.pop("connection", None)
-        if kept is not None:
-            self._open.discard(kept)
-            kept.close()
+        kept = False
+        self._busy.add(connection)
+        try:
+            connection.request("GET" if body is None else "POST", where, data, self._headers)
+            response = connection.getresponse()
+            content = response.read()
+            kept = not response.will_close
+            return response.status, content
+        finally:
+            self._busy.discard(connection)
+            if kept:
+                self._idle.append(connection)
+            else:
+                connection.close()
 
 
 def find_served_model(server: Server, names: Sequence[str]) -> dict[str, Any]:
@@ -171,7 +173,10 @@ def load_server_policy(
     from transformers import AutoConfig, AutoTokenizer
 
     server = Server(server_url, **options)
-    model = find_served_model(server, (source, name))
+    try:
+        model = find_served_model(server, (source, name))
+    finally:
+        server.hang_up()
     config = AutoConfig.from_pretrained(source)
     limit = min(context_length(config), int(model.get("max_model_len") or context_length(config)))
     tokenizer = AutoTokenizer.from_pretrained(source)
@@ -220,22 +225,30 @@ class ServerPolicy:
         """
 
         def answer(requests: list[Request]) -> list[Continuation]:
-            given_up = threading.Event()
+            given_up, wrong = threading.Event(), []
+
+            def one(request: Request) -> Continuation | None:
+                if given_up.is_set():
+                    return None
+                try:
+                    return self._complete(request, config, given_up)
+                except BaseException as exc:
+                    wrong.append(exc)  # after its retries: what still waits would fail as well
+                    given_up.set()
+                    raise
+
             pool = ThreadPoolExecutor(min(self.concurrency, len(requests)), "tts-server")
             try:
-                futures = [pool.submit(self._complete, r, config, given_up) for r in requests]
+                futures = [pool.submit(one, request) for request in requests]
                 wait(futures, return_when=FIRST_EXCEPTION)
-                # A request fails only after its retries, so what is still waiting would fail as well.
-                for failed in (f for f in futures if f.done() and f.exception()):
-                    failed.result()
+                if wrong:
+                    raise wrong[0]
                 return [future.result() for future in futures]
-            except BaseException:  # an interrupt as well: what is under way is cut, not waited for
+            finally:  # after an error or an interrupt, what is under way is cut, not waited for
                 given_up.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 self.server.hang_up()
-                raise
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=True)
 
         return sample_each(
             answer, self.tokenizer, self.family, self.name, self.limit, states, n, config, first
