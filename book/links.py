@@ -22,9 +22,11 @@ import sys
 
 if "google.colab" in sys.modules:
     url, home = "{address}", "/content/tts-book"
+    clone = ["git", "clone", "--quiet", "--depth=1", url, home]
+    install = [sys.executable, "-m", "pip", "install", "--quiet", home]
     if not os.path.isdir(home):
-        subprocess.run(["git", "clone", "--quiet", "--depth=1", url, home], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", home], check=True)
+        subprocess.run(clone, check=True)
+    subprocess.run(install, check=True)
     os.environ["TTS_DATA"] = f"{{home}}/data\""""
 
 
