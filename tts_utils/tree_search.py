@@ -155,16 +155,40 @@ def dvts(
 
 @dataclass(slots=True)
 class _Path:
-    """A state with what is known of how it was reached."""
+    """A state, how it was reached, and what has become of it so far; its last step is a node of the tree."""
 
     state: State
+    text: str = ""  # of the state
     node: int = -1
+    parent: int = -1
+    depth: int = 0
+    sample: int = 0
+    step: Continuation | None = None  # the last one; None at the root
     scores: tuple[float, ...] = ()  # one per step of the state
     num_tokens: int = 0  # generated on the way
     num_prm_tokens: int = 0  # read when the state was scored
+    charged: bool = False  # whether they were read for this node, not for an equal one before it
     finish_reason: FinishReason = "stop"
+    scored: bool = False
+    kept: bool = False
     finished: bool = False
     value: float = -1.0  # what it is ranked by; a path without steps comes behind every score
+
+    def record(self, run: int) -> SearchNode:
+        return SearchNode(
+            run=run,
+            node=self.node,
+            parent=self.parent,
+            depth=self.depth,
+            sample=self.sample,
+            text=self.step.text,
+            num_tokens=self.step.num_tokens,
+            finish_reason=self.step.finish_reason,
+            score=self.scores[-1] if self.scored else None,
+            num_prm_tokens=self.num_prm_tokens if self.charged else 0,
+            kept=self.kept,
+            finished=self.finished,
+        )
 
 
 @dataclass(slots=True)
@@ -173,15 +197,14 @@ class _Tree:
 
     run: int
     stride: int  # sample indices run * stride ... (run + 1) * stride - 1 belong to this tree
-    nodes: list[SearchNode] = field(default_factory=list)
+    paths: list[_Path] = field(default_factory=list)  # by node
     drawn: dict[str, int] = field(default_factory=dict)  # text of a state -> steps sampled from it so far
     read: set[str] = field(default_factory=set)  # texts of the states scored for this tree
 
-    def draw(self, state: State, n: int) -> Sample:
-        text = state.text
-        used = self.drawn.get(text, 0)
-        self.drawn[text] = used + n
-        return Sample(state, n, self.run * self.stride + used, _STOP)
+    def draw(self, path: _Path, n: int) -> Sample:
+        used = self.drawn.get(path.text, 0)
+        self.drawn[path.text] = used + n
+        return Sample(path.state, n, self.run * self.stride + used, _STOP)
 
 
 def _grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepScores]) -> Method:
@@ -191,32 +214,31 @@ def _grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepS
     live = [_Path(mdp.initial_state(problem))] * search.num_kept
     done: list[_Path] = []
     ended: list[_Path] = []  # finished and still competing, where they do not retire
-    for depth in range(1, search.max_depth + 1):
-        children, closed = yield from _expand(tree, live, depth, search)
+    while live:
+        children, closed = yield from _expand(tree, live, search)
         done += closed
         yield from _score(tree, children, known, search.how)
         kept = sorted(ended + children, key=lambda path: -path.value)[: search.num_kept - len(done)]
         for path in kept:
-            tree.nodes[path.node] = replace(tree.nodes[path.node], kept=True)
+            path.kept = True
         live = [path for path in kept if not path.finished]
         ended = [path for path in kept if path.finished]
         if search.retire:
             done += ended
             ended = []
-        if not live:
-            break
     done += ended
     completions = tuple(
-        finish(problem, i, Continuation(path.state.text, path.num_tokens, path.finish_reason))
+        finish(problem, i, Continuation(path.text, path.num_tokens, path.finish_reason))
         for i, path in enumerate(done)
     )
+    nodes = tuple(path.record(run) for path in tree.paths)
     return SearchResult(
         problem_id=problem.problem_id,
         completions=completions,
         step_scores=tuple(StepScores(path.scores, path.num_prm_tokens) for path in done),
-        num_policy_tokens=sum(node.num_tokens for node in tree.nodes),
-        num_prm_tokens=sum(node.num_prm_tokens for node in tree.nodes),
-        nodes=tuple(tree.nodes),
+        num_policy_tokens=sum(node.num_tokens for node in nodes),
+        num_prm_tokens=sum(node.num_prm_tokens for node in nodes),
+        nodes=nodes,
     )
 
 
@@ -237,81 +259,74 @@ def _grow_many(problem: Problem, search: TreeSearch, first: int) -> Method:
 
 
 def _expand(
-    tree: _Tree, live: Sequence[_Path], depth: int, search: TreeSearch
+    tree: _Tree, live: Sequence[_Path], search: TreeSearch
 ) -> Generator[list[Sample], list[list[Continuation]], tuple[list[_Path], list[_Path]]]:
     """Sample M next steps from every live path: the candidates, and the paths that close here."""
     children: list[list[_Path]] = [[] for _ in live]
     fed: set[str] = set()  # texts of the states from which some step was not cut
     for _ in range(1 + RETRIES):
-        hungry = [i for i, path in enumerate(live) if path.state.text not in fed]
+        hungry = [i for i, path in enumerate(live) if path.text not in fed]
         if not hungry:
             break
-        requests = [tree.draw(live[i].state, search.branching) for i in hungry]
+        requests = [tree.draw(live[i], search.branching) for i in hungry]
         received = yield requests
         for i, request, continuations in zip(hungry, requests, received, strict=True):
             for sample, continuation in enumerate(continuations, start=request.first):
-                child = _extend(live[i], continuation, len(tree.nodes), depth, search.max_depth)
-                node = SearchNode(
-                    run=tree.run,
-                    node=child.node,
-                    parent=live[i].node,
-                    depth=depth,
-                    sample=sample,
-                    text=continuation.text,
-                    num_tokens=continuation.num_tokens,
-                    finish_reason=continuation.finish_reason,
-                    score=None,
-                    num_prm_tokens=0,
-                    kept=False,
-                    finished=child.finished,
-                )
-                tree.nodes.append(node)
+                child = _extend(live[i], continuation, len(tree.paths), sample, search.max_depth)
+                tree.paths.append(child)
                 if continuation.finish_reason != "length":
                     children[i].append(child)
-                    fed.add(request.state.text)
-    closed = [
-        replace(path, finish_reason="length", finished=True) for path in live if path.state.text not in fed
-    ]
+                    fed.add(live[i].text)
+    closed = [replace(path, finish_reason="length") for path in live if path.text not in fed]
     candidates = [child for found in children for child in found]
     if search.distinct:
-        first = {child.state.text: child for child in reversed(candidates)}
-        candidates = [child for child in candidates if first[child.state.text] is child]
+        first = {child.text: child for child in reversed(candidates)}
+        candidates = [child for child in candidates if first[child.text] is child]
     return candidates, closed
 
 
-def _extend(parent: _Path, continuation: Continuation, node: int, depth: int, max_depth: int) -> _Path:
-    text, reason = continuation.text, continuation.finish_reason
-    at = text.find(mdp.SEPARATOR)
-    one_step = at == len(text) - len(mdp.SEPARATOR) if at >= 0 else reason != "stop"
+def _extend(parent: _Path, step: Continuation, node: int, sample: int, max_depth: int) -> _Path:
+    depth, reason = parent.depth + 1, step.finish_reason
+    at = step.text.find(mdp.SEPARATOR)
+    one_step = at == len(step.text) - len(mdp.SEPARATOR) if at >= 0 else reason != "stop"
     if not one_step:
         raise BadContinuations(
             f"problem {parent.state.problem.problem_id!r}, depth {depth}: the policy was asked to stop after "
-            f"{mdp.SEPARATOR!r}, and returned {text[:60]!r} with finish reason {reason!r}; a step has that "
-            'separator at its end and nowhere else, unless the policy ended it ("eos") or was cut ("length")'
+            f"{mdp.SEPARATOR!r}, and returned {step.text[:60]!r} with finish reason {reason!r}; a step has "
+            'that separator at its end and nowhere else, unless the policy ended it ("eos") or was cut ("length")'
         )
-    state = mdp.transition(parent.state, text)
-    finished = reason != "length" and (depth >= max_depth or mdp.is_terminal(state, reason, max_depth))
-    return _Path(state, node, parent.scores, parent.num_tokens + continuation.num_tokens, 0, reason, finished)
+    state = mdp.transition(parent.state, step.text)
+    return _Path(
+        state=state,
+        text=parent.text + step.text,
+        node=node,
+        parent=parent.node,
+        depth=depth,
+        sample=sample,
+        step=step,
+        scores=parent.scores,
+        num_tokens=parent.num_tokens + step.num_tokens,
+        finish_reason=reason,
+        finished=reason != "length" and (depth >= max_depth or mdp.is_terminal(state, reason, max_depth)),
+    )
 
 
 def _score(
     tree: _Tree, children: Sequence[_Path], known: dict[str, StepScores], how: str
 ) -> Generator[Score, list[StepScores], None]:
     """Score the newest step of every child; a state that was scored before is not sent again."""
-    new = {text: child.state for child in children if (text := child.state.text) not in known}
+    new = {child.text: child.state for child in children if child.text not in known}
     if new:
         received = yield Score(tuple(new.values()))
         known.update(zip(new, received, strict=True))
     for child in children:
-        text, steps = child.state.text, child.state.steps
-        child.num_prm_tokens = known[text].num_tokens
-        if not steps:
+        found = known[child.text]
+        if not child.state.steps:
             continue
         # The child's state has one step more than its parent's, or the same number where text was added that
         # is no step of its own (nothing, or a blank): then the last step's score is replaced.
-        last = known[text].scores[-1]
-        child.scores = (*child.scores[: len(steps) - 1], last)
-        child.value = last if how == "last" else aggregate(child.scores, how)
-        cost = 0 if text in tree.read else child.num_prm_tokens
-        tree.read.add(text)
-        tree.nodes[child.node] = replace(tree.nodes[child.node], score=last, num_prm_tokens=cost)
+        child.scores = (*child.scores[: len(child.state.steps) - 1], found.scores[-1])
+        child.value = child.scores[-1] if how == "last" else aggregate(child.scores, how)
+        child.scored, child.num_prm_tokens = True, found.num_tokens
+        child.charged = child.text not in tree.read
+        tree.read.add(child.text)
