@@ -293,7 +293,8 @@ def _extend(parent: _Path, step: Continuation, node: int, sample: int, max_depth
         raise BadContinuations(
             f"problem {parent.state.problem.problem_id!r}, depth {depth}: the policy was asked to stop after "
             f"{mdp.SEPARATOR!r}, and returned {step.text[:60]!r} with finish reason {reason!r}; a step has "
-            'that separator at its end and nowhere else, unless the policy ended it ("eos") or was cut ("length")'
+            'that separator at its end and nowhere else, unless the policy ended it ("eos") or it was cut '
+            '("length")'
         )
     state = mdp.transition(parent.state, step.text)
     return _Path(
