@@ -104,8 +104,8 @@ def prm_examples(
     rng = np.random.default_rng(seed)
     stream = training_stream(seed)
     lost = (labels["lost_from"] < labels["text"].str.len()).to_numpy()
-    share = lost.mean()
-    weights = np.where(lost, 0.5 / share, 0.5 / (1 - share))
+    counts = np.array([(~lost).sum(), lost.sum()])
+    weights = 1.0 / counts[lost.astype(int)]  # both kinds weigh the same together, where there are both
     rows = list(zip(labels["question"], labels["text"], labels["lost_from"], strict=True))
     while True:
         for i in rng.choice(len(rows), size=len(rows), p=weights / weights.sum()):
@@ -120,7 +120,7 @@ def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
 
     Returns:
         ``steps``: kept steps against the one that loses, up to that one; ``completions``: right final
-        answers against wrong ones by PRM-Last. Each [auc, low, high, number of problems].
+        answers against wrong ones by PRM-Last. Each [auc, low, high, number of problems], or None.
     """
     states = [
         State(Problem(str(i), question, "0"), split_steps(text))
@@ -137,11 +137,18 @@ def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
         kept += [step < lost for step in range(len(upto))]
         last.append(result.scores[-1])
     rng = np.random.default_rng(seed)
-    completions = within_problem_auc(labels["problem"], last, labels["right"], rng)
     return {
-        "steps": [round(x, 4) for x in within_problem_auc(ids, values, kept, rng)],
-        "completions": [round(x, 4) for x in completions],
+        "steps": _auc(ids, values, kept, rng),
+        "completions": _auc(labels["problem"], last, labels["right"], rng),
     }
+
+
+def _auc(problem_ids, scores, right, rng: np.random.Generator) -> list[float] | None:
+    """The AUC and its interval, or None where no problem has both right and wrong (as at toy size)."""
+    frame = pd.DataFrame({"problem": list(problem_ids), "right": list(right)})
+    if frame.groupby("problem")["right"].nunique().max() < 2:
+        return None
+    return [round(x, 4) for x in within_problem_auc(problem_ids, scores, right, rng)]
 
 
 def train_prm(

@@ -251,3 +251,59 @@ def test_the_tokenizer_reads_digit_by_digit_and_gives_the_text_back():
             assert not any(sum(ch.isdigit() for ch in tok.decode([i])) > 1 for i in ids)
     assert tok.decode(tok("naïve ✓ 数\x00")["input_ids"]) == "naïve ✓ 数\x00"
     assert lab_problems.SEPARATOR in [tok.decode([i]) for i in tok("a\n\nb")["input_ids"]]
+
+
+@pytest.mark.slow
+def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
+    from lab import recipe
+    from lab.build import stages
+    from tts_utils import store
+
+    data, said = tmp_path / "data", []
+    small = recipe.smoke()
+    for stage in stages(small, data, tmp_path, "cpu", said.append):
+        if not stage.is_done():
+            stage.make()
+    assert store.verify(data) == []
+    again = list(stages(small, data, tmp_path, "cpu", said.append))
+    assert [s.name for s in again if not s.is_done()] == [f"tables {p.name}" for p in small.policies]
+    made = {path: path.read_bytes() for path in data.rglob("*.parquet")}
+    for stage in again[-len(small.policies) :]:
+        stage.make()  # finds nothing missing
+    assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == made
+
+
+@pytest.mark.slow
+def test_the_shipped_lab_is_healthy():
+    """The three figures that make the miniature fair, and a reward model that selects within problems."""
+    from lab.report import health
+
+    table = health("lab-500").set_index(["policy", "prm", "measure"])["estimate"]
+    prm = "lab-math-shepherd"
+    for policy in ("lab-llama-s", "lab-llama-l"):
+        figures = table[policy, ""]
+        assert figures["guess rate"] < 0.02
+        assert figures["right for the right reason (share of right answers)"] >= 0.95
+        assert 0.60 <= figures["next step right, given right so far"] <= 0.98
+        assert figures["pass@64 minus majority@64"] > 0.2
+        assert table[policy, prm]["steps: within-problem AUC"] > 0.7
+        assert table[policy, prm]["last + prm_vote minus majority @64"] > 0
+    assert 0.55 <= table["lab-llama-l", "", "greedy accuracy"] <= 0.85
+
+
+def test_guess_rate_and_next_step_rate_by_hand():
+    import pandas as pd
+
+    from lab.report import guess_rate, next_step_rate
+
+    problems = tuple(
+        Problem(name, "text", gold, meta={"template": template})
+        for name, gold, template in (("a", "5", "t"), ("b", "7", "t"), ("c", "5", "u"))
+    )
+    rows = [("a", "7", [True, False, True]), ("a", "5", [True, True, True])]
+    rows += [("b", "5", [False]), ("b", "", []), ("c", "5", [True])]
+    frame = pd.DataFrame(rows, columns=["problem_id", "answer", "labels"])
+    # a: the answers to b are one 5, which is a's gold; b: one of a's two answers is 7; c: no other problem.
+    assert guess_rate(frame, problems).mean == pytest.approx((1 + 0.5) / 2)
+    # Steps tried while all was right: a 2 + 3, b 1, c 1; right among them: 1 + 3, 0, 1.
+    assert next_step_rate(frame).mean == pytest.approx(5 / 7)
