@@ -18,9 +18,12 @@ def build(
     ),
     work: Path = typer.Option(Path("work"), help="Where intermediate files go."),
     device: str = typer.Option(None, help="cpu or cuda; default: a GPU where there is one."),
-    until: str = typer.Option("", help="Stop after the first stage whose name starts with this."),
+    only: str = typer.Option("", help='Only stages whose name starts with this, as in "policy lab-llama".'),
 ) -> None:
-    """Make everything that is missing, stage by stage; stop it at any time and run it again."""
+    """Make everything that is missing, stage by stage; stop it at any time and run it again.
+
+    Several processes may share the work, each with stages of its own (--only).
+    """
     import torch
 
     from lab import recipe as recipes
@@ -33,6 +36,8 @@ def build(
         data = data or work / "data"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     for stage in stages(recipe, data or data_dir(), work, device, log=typer.echo):
+        if not stage.name.startswith(only):
+            continue
         if stage.is_done():
             typer.echo(f"[{stage.name}] is there")
         else:
@@ -40,12 +45,11 @@ def build(
             started = time.perf_counter()
             stage.make()
             typer.echo(f"[{stage.name}] took {time.perf_counter() - started:.0f} s")
-        if until and stage.name.startswith(until):
-            break
 
 
 @app.command()
 def labels(
+    policy: str = typer.Argument(help="The policy whose rollouts are labelled."),
     part: int = typer.Option(0, help="This process writes the shards k with k % parts == part."),
     parts: int = typer.Option(1, help="How many processes share the shards."),
     work: Path = typer.Option(Path("work"), help="Where the shards go."),
@@ -56,7 +60,7 @@ def labels(
     from lab.recipe import FULL
     from tts_utils.problems import data_dir
 
-    make_labels(FULL, data_dir(), work / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, data_dir(), work / "labels", device, typer.echo, part, parts)
 
 
 @app.command()

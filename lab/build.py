@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,15 +13,15 @@ from lab.checker import check_steps
 from lab.labels import label_shards, labelling_cost
 from lab.policies import PolicySpec, train_policy
 from lab.prms import PRMSpec, train_prm
-from lab.problems import test_set, write_problems
+from lab.problems import datasets, write_problems
 from lab.recipe import Recipe
-from lab.tokenizer import build_tokenizer
-from tts_utils import fill, manifest
+from tts_utils import fill, manifest, searches
 from tts_utils.policies import TransformersPolicy, load_policy
 from tts_utils.prms import load_prm
 from tts_utils.records import SamplingConfig
+from tts_utils.tree_search import TreeSearch
 
-DATASET = "lab-500"
+COMMAND = "python -m lab build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,13 @@ class Stage:
 
 def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> Iterator[Stage]:
     """All stages in order; each is found done or not when its turn comes."""
-    problems = data / "problems" / f"{DATASET}.jsonl"
-    yield Stage("problems", "seconds", problems.exists, lambda: _problems(problems, data))
+    problems = data / "problems"
+    yield Stage(
+        "problems",
+        "seconds",
+        lambda: all((problems / f"{name}.jsonl").exists() for name in recipe.num_samples),
+        lambda: _problems(problems, data),
+    )
     for spec in recipe.policies:
         folder = data / "models" / spec.name
         yield Stage(
@@ -47,40 +52,61 @@ def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> It
             lambda spec=spec, folder=folder: _policy(spec, folder, data, device, log),
         )
     labels = work / "labels"
-    count = recipe.labels.num_shards * len(recipe.label_sources)
-    yield Stage(
-        "labels",
-        f"{count} shards of {recipe.labels.problems_per_shard} problems",
-        lambda: len(list(labels.glob("*/shard-*.parquet"))) >= count,
-        lambda: make_labels(recipe, data, labels, device, log),
-    )
+    for name in recipe.completers:
+        yield Stage(
+            f"labels {name}",
+            f"{recipe.labels.num_shards} shards of {recipe.labels.problems_per_shard} problems",
+            lambda name=name: len(_shards(labels, name)) >= recipe.labels.num_shards,
+            lambda name=name: make_labels(recipe, name, data, labels, device, log),
+        )
     for spec in recipe.prms:
         folder = data / "models" / spec.name
         yield Stage(
             f"prm {spec.name}",
             f"{spec.training.num_tokens / 1e6:.1f}M tokens",
             (folder / "training.json").exists,
-            lambda spec=spec, folder=folder: _prm(
-                spec, folder, data, labels, recipe.labels.num_shards, device, log
-            ),
+            lambda spec=spec, folder=folder: _prm(spec, folder, data, labels, device, log),
         )
-    rows = (recipe.limit or 500) * recipe.num_samples
     for spec in recipe.policies:
-        yield Stage(
-            f"tables {spec.name}",
-            f"{rows:,} samples of about 75 tokens, scored and checked",
-            lambda: False,  # the store knows best what is missing
-            lambda spec=spec: _tables(spec, recipe, data, device, log),
-        )
+        for dataset, n in recipe.num_samples.items():
+            rows = _count(problems / f"{dataset}.jsonl", recipe) * n
+            yield Stage(
+                f"tables {spec.name} {dataset}",
+                f"{rows:,} samples, scored by {len(recipe.prms)} PRMs and checked",
+                lambda: False,  # the store knows best what is missing
+                lambda spec=spec, dataset=dataset: _tables(spec, recipe, dataset, data, device, log),
+            )
+    for policy in recipe.policies:
+        for prm in recipe.prms:
+            pair = [replace(s, budget=recipe.large_budget) for s in recipe.searches[:2]]
+            grid = [*recipe.searches, *(pair if (policy.name, prm.name) in recipe.large else ())]
+            for dataset in recipe.search_sets:
+                yield Stage(
+                    f"searches {policy.name} {prm.name} {dataset}",
+                    f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {len(grid)} searches",
+                    lambda: False,
+                    lambda policy=policy, prm=prm, dataset=dataset, grid=grid: _searches(
+                        policy, prm, grid, recipe, dataset, data, device, log
+                    ),
+                )
 
 
-def _problems(path: Path, data: Path) -> None:
-    write_problems(test_set(), path)
-    manifest.record_files([path], data=data, command="python -m lab build")
+def _count(path: Path, recipe: Recipe) -> int:
+    """How many of a test set's problems are used."""
+    size = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+    return min(size, recipe.limit or size)
+
+
+def _problems(folder: Path, data: Path) -> None:
+    paths = []
+    for name, problems in datasets().items():
+        paths.append(folder / f"{name}.jsonl")
+        write_problems(problems, paths[-1])
+    manifest.record_files(paths, data=data, command=COMMAND)
 
 
 def _policy(spec: PolicySpec, folder: Path, data: Path, device: str, log) -> None:
-    train_policy(spec, build_tokenizer(), folder, device, log)
+    train_policy(spec, folder, device, log)
     _record_model(folder, data)
 
 
@@ -89,51 +115,85 @@ def _record_model(folder: Path, data: Path) -> None:
     manifest.record_files(
         sorted(p for p in folder.iterdir() if p.is_file()),
         data=data,
-        command="python -m lab build",
+        command=COMMAND,
         seconds=record["seconds"],
     )
 
 
+def _shards(labels: Path, name: str) -> list[Path]:
+    return sorted((labels / name).glob("shard-*.parquet"))
+
+
 def make_labels(
-    recipe: Recipe, data: Path, folder: Path, device: str, log=print, part: int = 0, parts: int = 1
+    recipe: Recipe, name: str, data: Path, folder: Path, device: str, log=print, part: int = 0, parts: int = 1
 ) -> None:
-    """Write the missing shards of labels; ``part`` of ``parts`` processes takes every parts-th shard."""
-    completer = _load(data, recipe.completer, device)
-    for name in recipe.label_sources:
-        policy = _load(data, name, device)
-        for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
-            frame = pd.read_parquet(path)
-            log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
+    """Write the missing shards of labels of one policy's rollouts.
+
+    ``part`` of ``parts`` processes takes every parts-th shard.
+    """
+    completer = _load(data, recipe.completers[name], device)
+    policy = _load(data, name, device)
+    for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
+        frame = pd.read_parquet(path)
+        log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
 
 
 def _load(data: Path, name: str, device: str) -> TransformersPolicy:
     return load_policy(str(data / "models" / name), device, name=name)
 
 
-def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, num_shards: int, device: str, log) -> None:
-    last = f"shard-{num_shards - 1:03d}.parquet"  # of each policy: kept out of training
-    shards = {p: pd.read_parquet(p) for p in sorted(labels.glob("*/shard-*.parquet"))}
-    frame = pd.concat([f for p, f in shards.items() if p.name != last])
-    held_out = pd.concat([f for p, f in shards.items() if p.name == last])
+def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
+    frames, held_out = [], []
+    for name in spec.sources:
+        *shards, last = map(pd.read_parquet, _shards(labels, name))  # the last is kept out of training
+        frames += shards
+        held_out.append(last)
     base = _load(data, spec.base, device)
-    cost = labelling_cost(labels)
-    train_prm(spec, base.model, base.tokenizer, frame, held_out, cost, folder, device, log)
+    cost = labelling_cost([labels / name for name in spec.sources])
+    train_prm(
+        spec, base.model, base.tokenizer, pd.concat(frames), pd.concat(held_out), cost, folder, device, log
+    )
     _record_model(folder, data)
 
 
-def _tables(spec: PolicySpec, recipe: Recipe, data: Path, device: str, log) -> None:
+def _sampling(spec: PolicySpec, recipe: Recipe) -> SamplingConfig:
+    return replace(recipe.sampling, max_tokens=recipe.long_tokens) if spec.register == "long" else recipe.sampling
+
+
+def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
     policy = _load(data, spec.name, device)
-    greedy = SamplingConfig(temperature=0, max_tokens=recipe.sampling.max_tokens)
-    for config, n in ((greedy, 1), (recipe.sampling, recipe.num_samples)):
+    sampling = _sampling(spec, recipe)
+    for config, n in ((replace(sampling, temperature=0), 1), (sampling, recipe.num_samples[dataset])):
         filled = fill.fill_samples(
-            DATASET, policy, n, config, limit=recipe.limit, data=data, batch_size=512, progress=_progress(log)
+            dataset, policy, n, config, limit=recipe.limit, data=data, batch_size=512, progress=_progress(log)
         )
         log(f"{filled.path.name}: {filled.added} samples added in {filled.seconds:.0f} s")
         fill.fill_step_labels(filled.table, check_steps, limit=recipe.limit, data=data)
         for prm_spec in recipe.prms:
+            if not (data / "models" / prm_spec.name / "training.json").exists():
+                log(f"{prm_spec.name} is not trained yet: run this stage again when it is")
+                continue
             prm = load_prm(str(data / "models" / prm_spec.name), device, name=prm_spec.name)
             scored = fill.fill_step_scores(filled.table, prm, limit=recipe.limit, data=data)
             log(f"{prm_spec.name}: {scored.added} samples scored in {scored.seconds:.0f} s")
+
+
+def _searches(
+    policy: PolicySpec,
+    prm: PRMSpec,
+    grid: list[TreeSearch],
+    recipe: Recipe,
+    dataset: str,
+    data: Path,
+    device: str,
+    log,
+) -> None:
+    models = _load(data, policy.name, device), load_prm(str(data / "models" / prm.name), device, name=prm.name)
+    for search in grid:
+        filled = searches.fill_searches(
+            dataset, *models, search, recipe.sampling, limit=recipe.limit, data=data, progress=_progress(log)
+        )
+        log(f"{filled.path.name}: {filled.added} nodes added in {filled.seconds:.0f} s")
 
 
 def _progress(log):
@@ -143,6 +203,6 @@ def _progress(log):
     def progress(done: int, total: int) -> None:
         if done * 10 // total > said[0]:
             said[0] = done * 10 // total
-            log(f"  {done:,} of {total:,} samples")
+            log(f"  {done:,} of {total:,}")
 
     return progress

@@ -1,9 +1,10 @@
 """The step checker: says of every step of a lab solution whether it is right.
 
 A step is right when each equation in it is true, uses only numbers that the problem gives or that
-earlier right steps derived, and derives a quantity of the problem's solution graph. The final step is
-right when it boxes the gold answer and that answer has been derived. Order is free where the graph
-leaves it free, ``a + b`` and ``a * b`` may be turned round, and one step may do several operations.
+earlier right steps derived, and derives a quantity of the problem's solution graph, or checks one that has
+been derived (``12 + 5 = 17`` by ``17 - 5 = 12``). The final step is right when it boxes the gold answer and
+that answer has been derived. Order is free where the graph leaves it free, ``a + b`` and ``a * b`` may be
+turned round, and one step may do several operations.
 """
 
 from __future__ import annotations
@@ -82,10 +83,28 @@ def _check_equation(text: str, nodes: Sequence[Mapping], done: set[int]) -> bool
         return False
     for expression in expressions[:-1]:
         derived = _derive(expression, nodes, done)
-        if derived is None or not any(nodes[i]["value"] == target for i in derived[1]):
+        if derived is not None and any(nodes[i]["value"] == target for i in derived[1]):
+            done |= derived[2]
+        elif not _verifies(expression, target, nodes, done):
             return False
-        done |= derived[2]
     return True
+
+
+def _verifies(expression: Expression, result: int, nodes: Sequence[Mapping], done: set[int]) -> bool:
+    """Whether ``x op y = result`` undoes an operation that has been done."""
+    if isinstance(expression, int) or not all(isinstance(e, int) for e in expression[1:]):
+        return False
+    for i in done:
+        (a, b), value = nodes[i]["args"], nodes[i]["value"]
+        undone = {
+            "+": (("-", value, b, a), ("-", value, a, b)),
+            "-": (("+", value, b, a), ("+", b, value, a), ("-", a, value, b)),
+            "*": (("/", value, b, a), ("/", value, a, b)),
+            "/": (("*", value, b, a), ("*", b, value, a)),
+        }
+        if (*expression, result) in undone[nodes[i]["op"]]:
+            return True
+    return False
 
 
 def _derive(

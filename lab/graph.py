@@ -1,7 +1,7 @@
 """Build a problem together with its solution graph: every quantity knows how it was derived.
 
-A template writes the problem's text and, with it, the operations that solve it. The solution, the
-answer and the step checker all come from that one graph.
+A template writes the problem's text and, with it, the operations that solve it. The solutions in every
+register, the answer and the step checker all come from that one graph.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class Builder:
     sentences: list[str] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     nodes: list[dict] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
 
     def number(self, low: int, high: int) -> Quantity:
         """Draw a given number from low..high, both included."""
@@ -63,7 +62,7 @@ class Builder:
         self.sentences.append(sentence)
 
     def do(self, op: str, a: Quantity, b: Quantity, label: str) -> Quantity:
-        """Derive ``a op b`` and write the step that says so; Retry if the value is not fit."""
+        """Derive ``a op b``, called ``label`` (a noun phrase); Retry if the value is not fit."""
         if op == "/":
             if b.value == 0 or a.value % b.value:
                 raise Retry
@@ -73,12 +72,12 @@ class Builder:
         if not 1 <= value <= MAX_VALUE:
             raise Retry
         deps = [q.node for q in (a, b) if q.node is not None]
-        self.nodes.append({"op": op, "args": [a.value, b.value], "deps": deps, "value": value})
-        self.steps.append(f"{label}: {a} {op} {b} = {value}.")
+        args = [a.value, b.value]
+        self.nodes.append({"op": op, "args": args, "deps": deps, "value": value, "label": label})
         return Quantity(value, len(self.nodes) - 1)
 
     def total(self, parts: Sequence[Quantity], label: str) -> Quantity:
-        """Add the parts up, one addition a step."""
+        """Add the parts up, one addition after another."""
         result = parts[0]
         for part in parts[1:]:
             result = self.do("+", result, part, label)

@@ -5,7 +5,8 @@ rollout that reached the right answer is itself such a completion for each of it
 that did not, the first bad step is found by bisection (Luo et al. 2024, arXiv:2406.06592), since a prefix
 that extends a lost one is lost. And since every completion that got there is known word for word, the
 estimate is made for every character, not only at the ends of steps: a rollout is lost where it leaves the
-last completion that got there. The step checker has no part in any of it.
+last completion that got there. The step checker has no part in any of it; its own verdict is noted beside
+the label, for the PRMs that keep only what both agree on, and to measure the labels.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.checker import check_steps, first_error
 from lab.problems import training_stream
 from tts_utils.answers import extract_answer
 from tts_utils.compute import inference_flops
@@ -26,7 +28,7 @@ from tts_utils.mdp import split_steps
 from tts_utils.policies import Policy
 from tts_utils.records import Problem, SamplingConfig, State
 
-MAX_TOKENS = 256
+MAX_TOKENS = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,10 @@ class _Counted:
         return pools
 
 
-def labelling_cost(folder: Path) -> dict:
-    """What all shards below a folder cost together: rollouts, tokens generated, FLOPs, seconds."""
-    costs = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*/shard-*.json"))]
+def labelling_cost(folders: Sequence[Path]) -> dict:
+    """What all shards in some folders cost together: rollouts, tokens generated, FLOPs, seconds."""
+    paths = [path for folder in folders for path in sorted(folder.glob("shard-*.json"))]
+    costs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     return {name: sum(cost[name] for cost in costs) for name in costs[0]}
 
 
@@ -141,7 +144,8 @@ def label_shards(
 ) -> Iterator[Path]:
     """Write the missing shards of one policy's rollouts, and yield the path of each.
 
-    A shard is a parquet file of rollouts with ``lost_from``, beside a JSON file of what it cost. Shard k
+    A shard is a parquet file of rollouts with ``lost_from`` and the checker's ``first_error`` (-1: none),
+    beside a JSON file of what it cost. Shard k
     holds problems k * problems_per_shard onwards of the stream, whatever was written before; this process
     takes those with k % parts == part.
     """
@@ -162,6 +166,10 @@ def label_shards(
             "flops": sum(inference_flops(p.num_params, p.num_tokens) for p in (writer, finisher)),
             "seconds": round(time.perf_counter() - started, 1),
         }
+        frame["first_error"] = [
+            first_error(check_steps(problems[i], split_steps(text)))
+            for i, text in zip(frame["problem"], frame["text"], strict=True)
+        ]
         frame["question"] = [problems[i].text for i in frame["problem"]]
         frame["problem"] += shard * config.problems_per_shard
         path.with_suffix(".json").write_text(json.dumps(cost) + "\n", encoding="utf-8")

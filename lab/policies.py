@@ -1,4 +1,9 @@
-"""The lab's policies: their sizes, their training text, and one function that trains one."""
+"""The lab's policies: their sizes, their training text, and one function that trains one.
+
+Two families of four sizes, and two policies that think long. The Llama-like family writes tersely, two
+operations a step; the Qwen-like one writes a sentence for every operation; the long ones check every
+operation and redo what they find wrong.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from lab.problems import training_stream
+from lab.solutions import pieces
+from lab.tokenizer import build_tokenizer
 from lab.train import IGNORE, Example, TrainingConfig, train
+from tts_utils.prompts import family_of, prompt_ids
 
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """One policy of the cast: its shape and how long it is trained."""
+    """One policy of the cast: its family, its shape, the register it writes and how long it is trained."""
 
     name: str
+    family: str  # "llama" or "qwen": architecture and tokenizer
+    register: str  # see lab.solutions
     hidden: int
     layers: int
     heads: int
@@ -26,33 +37,51 @@ class PolicySpec:
     seed: int
 
 
+def _training(millions: float, peak_lr: float = 3e-3, bfloat16: bool = False) -> TrainingConfig:
+    return TrainingConfig(
+        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, bfloat16=bfloat16
+    )
+
+
 POLICIES = (
-    PolicySpec("lab-llama-s", 40, 4, 4, TrainingConfig(15_000_000, batch_tokens=4096, peak_lr=3e-3), seed=14),
-    PolicySpec("lab-llama-l", 48, 4, 4, TrainingConfig(16_000_000, batch_tokens=4096, peak_lr=3e-3), seed=13),
-    PolicySpec(
-        "lab-llama-xl", 64, 4, 4, TrainingConfig(30_000_000, batch_tokens=4096, peak_lr=3e-3), seed=11
-    ),
+    PolicySpec("lab-llama-s", "llama", "terse", 24, 4, 3, _training(20), seed=41),
+    PolicySpec("lab-llama-m", "llama", "terse", 40, 4, 4, _training(20), seed=42),
+    PolicySpec("lab-llama-l", "llama", "terse", 64, 4, 4, _training(30), seed=43),
+    PolicySpec("lab-llama-xl", "llama", "terse", 160, 5, 5, _training(20, 2e-3, bfloat16=True), seed=44),
+    PolicySpec("lab-qwen-s", "qwen", "verbose", 24, 4, 3, _training(20), seed=51),
+    PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), seed=52),
+    PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), seed=53),
+    PolicySpec("lab-qwen-xl", "qwen", "verbose", 160, 5, 5, _training(20, 2e-3, bfloat16=True), seed=54),
+    PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(25), seed=62),
+    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(30), seed=63),
 )
 
 
-def policy_examples(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Example]:
-    """Chat-formatted training problems; only the solution and its end are learnt."""
+def policy_examples(tokenizer: PreTrainedTokenizerFast, register: str, seed: int) -> Iterator[Example]:
+    """Chat-formatted training problems; the solution and its end are learnt, but not its deliberate slips."""
+    rng = np.random.default_rng([seed, 2])
+    family = family_of(tokenizer)
     for problem in training_stream(seed):
-        prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": problem.text}], add_generation_prompt=True, tokenize=False
-        )
-        ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        answer = tokenizer(problem.solution + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
-        yield Example((ids + answer)[:-1], [IGNORE] * (len(ids) - 1) + answer)
+        ids = prompt_ids(tokenizer, family, problem)
+        targets = [IGNORE] * (len(ids) - 1)
+        for piece in pieces(problem, register, rng):
+            words = tokenizer(piece.text, add_special_tokens=False)["input_ids"]
+            ids += words
+            targets += words if piece.learn else [IGNORE] * len(words)
+        yield Example(ids, [*targets, tokenizer.eos_token_id])
 
 
-def new_llama(
-    tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, heads: int, seed: int
-) -> LlamaForCausalLM:
-    """An untrained Llama of the given shape."""
+def new_model(
+    tokenizer: PreTrainedTokenizerFast, family: str, hidden: int, layers: int, heads: int, seed: int
+) -> LlamaForCausalLM | Qwen2ForCausalLM:
+    """An untrained model of the family's architecture and the given shape."""
     torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
+    config_class, model_class = {
+        "llama": (LlamaConfig, LlamaForCausalLM),
+        "qwen": (Qwen2Config, Qwen2ForCausalLM),
+    }[family]
+    return model_class(
+        config_class(
             vocab_size=len(tokenizer),
             hidden_size=hidden,
             intermediate_size=hidden * 8 // 3 // 8 * 8,
@@ -68,19 +97,20 @@ def new_llama(
     )
 
 
-def train_policy(
-    spec: PolicySpec, tokenizer: PreTrainedTokenizerFast, folder: Path, device: str, log=print
-) -> dict:
+def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict:
     """Train one policy and write it, its tokenizer and its training record into ``folder``."""
-    model = new_llama(tokenizer, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
-    record = train(model, policy_examples(tokenizer, spec.seed), spec.training, spec.seed, log)
+    tokenizer = build_tokenizer(spec.family)
+    model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
+    examples = policy_examples(tokenizer, spec.register, spec.seed)
+    record = train(model, examples, spec.training, spec.seed, log)
     save_model(model, tokenizer, folder, record)
     return record
 
 
 def save_model(model, tokenizer: PreTrainedTokenizerFast, folder: Path, record: dict) -> None:
     """Write a Hugging Face checkpoint (safetensors, fast tokenizer, chat template) and its record."""
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    if model.can_generate():
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

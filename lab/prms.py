@@ -1,57 +1,120 @@
-"""Train the lab's Math-Shepherd PRM: "+" or "-" at the tag behind every step, from Monte-Carlo labels."""
+"""The lab's seven PRMs: what each starts from, whose rollouts it learns from, and how one is trained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from lab.policies import save_model
-from lab.problems import training_stream
-from lab.train import IGNORE, Example, TrainingConfig, train
-from tts_utils.mdp import split_steps, strip_separator
+from lab.prm_data import prm_examples
+from lab.train import TrainingConfig, train
+from tts_utils.mdp import split_steps
 from tts_utils.metrics import within_problem_auc
-from tts_utils.prms import PRM, STEP_TAG, MathShepherdPRM, math_shepherd_text
+from tts_utils.prm_formats import FORMATS
+from tts_utils.prm_heads import head_model_class
+from tts_utils.prms import PRM, TransformersPRM
 from tts_utils.records import Problem, State
+
+TERSE = ("lab-llama-s", "lab-llama-m")
+VERBOSE = ("lab-qwen-s", "lab-qwen-m")
+# A chat that may begin with a system message, which Qwen2.5-Math-PRM's format has.
+CHAT_WITH_SYSTEM = (
+    "{% for m in messages %}"
+    "{% if m['role'] == 'system' %}{{ m['content'] }}\n"
+    "{% elif m['role'] == 'assistant' %}<|assistant|>\n{{ m['content'] }}{{ eos_token }}\n"
+    "{% else %}<|user|>\n{{ m['content'] }}{{ eos_token }}\n{% endif %}{% endfor %}"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class PRMSpec:
-    """One PRM of the cast: the policy it starts from, the layers put on top, and its training."""
+    """One PRM of the cast.
+
+    Attributes:
+        name: its name.
+        format: one of :data:`tts_utils.prm_formats.FORMATS`.
+        base: the policy it starts from; two untrained layers are put on top.
+        sources: the policies whose rollouts it learns from.
+        consensus: keep only rollouts whose first wrong step the labels and the checker agree on.
+        training: how long and how fast.
+        seed: of the fresh weights, the order of the rollouts and the clean solutions.
+        model: the published PRM that this one stands for.
+    """
 
     name: str
+    format: str
     base: str
-    fresh_layers: int
+    sources: tuple[str, ...]
+    consensus: bool
     training: TrainingConfig
-    clean: float  # fraction of the sequences that are solutions of the training stream
     seed: int
+    model: str
+
+
+FRESH_LAYERS = 2
+CLEAN = 0.15  # clean solutions of the training stream for every rollout
+
+
+def _training(millions: float, peak_lr: float = 1.5e-3, bfloat16: bool = False) -> TrainingConfig:
+    return TrainingConfig(
+        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, lm_weight=0.3, bfloat16=bfloat16
+    )
 
 
 PRMS = (
     PRMSpec(
-        "lab-math-shepherd",
-        base="lab-llama-xl",
-        fresh_layers=2,
-        training=TrainingConfig(30_000_000, batch_tokens=4096, peak_lr=1.5e-3, lm_weight=0.3),
-        clean=0.15,
-        seed=31,
+        "lab-math-shepherd", "math-shepherd", "lab-llama-m", TERSE, False, _training(20), 31,
+        "peiyi9979/math-shepherd-mistral-7b-prm",
+    ),
+    PRMSpec(
+        "lab-rlhflow-terse", "rlhflow", "lab-llama-l", TERSE, False, _training(25), 32,
+        "RLHFlow/Llama3.1-8B-PRM-Mistral-Data",
+    ),
+    PRMSpec(
+        "lab-rlhflow-verbose", "rlhflow", "lab-llama-l", VERBOSE, False, _training(25), 33,
+        "RLHFlow/Llama3.1-8B-PRM-Deepseek-Data",
+    ),
+    PRMSpec(
+        "lab-skywork-s", "skywork", "lab-qwen-m", TERSE + VERBOSE, False, _training(20), 34,
+        "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B",
+    ),
+    PRMSpec(
+        "lab-skywork-l", "skywork", "lab-qwen-l", TERSE + VERBOSE, False, _training(25), 35,
+        "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B",
+    ),
+    PRMSpec(
+        "lab-qwen-prm-s", "qwen-math-prm", "lab-qwen-l", TERSE + VERBOSE, True, _training(25), 36,
+        "Qwen/Qwen2.5-Math-PRM-7B",
+    ),
+    PRMSpec(
+        "lab-qwen-prm-l", "qwen-math-prm", "lab-qwen-xl", TERSE + VERBOSE, True, _training(25, 1e-3, True), 37,
+        "Qwen/Qwen2.5-Math-PRM-72B",
     ),
 )
 
 
-def with_fresh_layers(base: LlamaForCausalLM, count: int, seed: int) -> LlamaForCausalLM:
-    """A copy of the model with ``count`` new layers on top that change nothing until they are trained."""
+def with_fresh_layers(base, count: int, head: str, seed: int):
+    """A copy of a policy with ``count`` new layers on top that change nothing until they are trained.
+
+    Args:
+        base: a causal language model.
+        count: how many layers.
+        head: "labels" for a language model, else a head of its own; see :mod:`tts_utils.prm_heads`.
+        seed: of the new weights.
+    """
     config = base.config.to_dict()
     config["num_hidden_layers"] += count
     config.pop("layer_types", None)
+    config.pop("architectures", None)
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(type(base.config)(**config))
+    config = type(base.config)(**config)
+    model = type(base)(config) if head == "labels" else head_model_class(type(config), head)(config)
     model.load_state_dict(base.state_dict(), strict=False)
     for layer in model.model.layers[len(base.model.layers) :]:
         torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
@@ -59,60 +122,22 @@ def with_fresh_layers(base: LlamaForCausalLM, count: int, seed: int) -> LlamaFor
     return model
 
 
-def prm_example(
-    tokenizer: PreTrainedTokenizerFast, question: str, text: str, lost_from: int, tag: int
-) -> Example:
-    """One labelled rollout: good (0) up to the character that loses it, bad (1) from there.
+def judge(head: str, label_ids: list[int]):
+    """For :func:`lab.train.train`: next-token logits, and the judgement of every token, good first."""
 
-    Every token of the steps carries a label, not only the tag that is read in the end: a slip is easiest to
-    see where it stands (token-level verifiers, Cobbe et al. 2021, arXiv:2110.14168, section 4.2). The words
-    are learnt beside the labels as long as all is well, so that the sums are not forgotten.
-    """
-    steps = split_steps(text)
-    encoded = tokenizer(
-        math_shepherd_text(State(Problem("", question, "0"), steps)), return_offsets_mapping=True
-    )
-    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    # Where each step begins, in the rollout and in the PRM's text; a step's own characters stand in both.
-    here, there = 0, len(question) + 1
-    lost_at = len(math_shepherd_text(State(Problem("", question, "0"), steps)))
-    for step in steps:
-        bare = strip_separator(step)
-        if lost_from < here + len(step):
-            lost_at = there + min(max(lost_from - here, 0), len(bare))
-            break
-        here += len(step)
-        there += len(bare) + len(f" {STEP_TAG}\n")
-    start = len(question)
-    labels = [IGNORE if begin < start else int(end > lost_at) for begin, end in offsets]
-    tags = [int(token == tag) for token in ids]
-    targets = [
-        after if good == 0 and tag not in (token, after) else IGNORE
-        for token, after, good in zip(ids, [*ids[1:], tag], [*labels[1:], 1], strict=True)
-    ]
-    return Example(ids, targets, labels, tags)
+    def outputs(model, ids):
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        # A head model has no words of its own: the lab ties its embeddings.
+        embeddings = model.get_output_embeddings() if head == "labels" else model.get_input_embeddings()
+        words = hidden @ embeddings.weight.T
+        if head == "labels":
+            return words, words[..., label_ids]
+        logits = model.logits(hidden)
+        if head == "value":
+            return words, torch.cat([logits, torch.zeros_like(logits)], dim=-1)  # sigmoid(x) = softmax([x, 0])
+        return words, logits.flip(-1)  # this head has its good class second
 
-
-def prm_examples(
-    tokenizer: PreTrainedTokenizerFast, labels: pd.DataFrame, clean: float, seed: int
-) -> Iterator[Example]:
-    """Labelled rollouts, drawn so that wrong ones come as often as right ones, and clean solutions.
-
-    A problem's rollouts all stay in: what tells them apart is what the PRM has to learn.
-    """
-    tag = tokenizer.encode(STEP_TAG, add_special_tokens=False)[-1]
-    rng = np.random.default_rng(seed)
-    stream = training_stream(seed)
-    lost = (labels["lost_from"] < labels["text"].str.len()).to_numpy()
-    counts = np.array([(~lost).sum(), lost.sum()])
-    weights = 1.0 / counts[lost.astype(int)]  # both kinds weigh the same together, where there are both
-    rows = list(zip(labels["question"], labels["text"], labels["lost_from"], strict=True))
-    while True:
-        for i in rng.choice(len(rows), size=len(rows), p=weights / weights.sum()):
-            if rng.random() < clean:
-                p = next(stream)
-                yield prm_example(tokenizer, p.text, p.solution, len(p.solution), tag)
-            yield prm_example(tokenizer, *rows[i], tag)
+    return outputs
 
 
 def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
@@ -151,9 +176,40 @@ def _auc(problem_ids, scores, right, rng: np.random.Generator) -> list[float] | 
     return [round(x, 4) for x in within_problem_auc(problem_ids, scores, right, rng)]
 
 
+def agreed(labels: pd.DataFrame) -> pd.DataFrame:
+    """The rollouts whose first wrong step is the same by Monte Carlo and by the checker (-1: none).
+
+    Consensus filtering (Zhang et al. 2025, arXiv:2501.07301, section 3.1); their second judge is a language
+    model, here it is the exact checker.
+    """
+    first = [
+        _step_of(text, character)
+        for text, character in zip(labels["text"], labels["lost_from"], strict=True)
+    ]
+    return labels[np.array(first) == labels["first_error"].to_numpy()]
+
+
+def _step_of(text: str, character: int) -> int:
+    """The step in which a character stands; -1 behind the end."""
+    if character >= len(text):
+        return -1
+    return int((np.cumsum([len(step) for step in split_steps(text)]) <= character).sum())
+
+
+def data_sizes(labels: pd.DataFrame, tokenizer: PreTrainedTokenizerFast) -> dict:
+    """The paper's Table 1 for these rollouts: how many, and the mean tokens of a response and of a step."""
+    tokens = np.array([len(ids) for ids in tokenizer(list(labels["text"]))["input_ids"]])
+    steps = np.array([len(split_steps(text)) for text in labels["text"]])
+    return {
+        "num_rollouts": len(labels),
+        "tokens_per_response": round(float(tokens.mean()), 2),
+        "tokens_per_step": round(float(tokens.sum() / steps.sum()), 2),
+    }
+
+
 def train_prm(
     spec: PRMSpec,
-    base: LlamaForCausalLM,
+    base,
     tokenizer: PreTrainedTokenizerFast,
     labels: pd.DataFrame,
     held_out: pd.DataFrame,
@@ -164,14 +220,30 @@ def train_prm(
 ) -> dict:
     """Train one PRM and write it into ``folder`` with the marker that names its format.
 
-    ``held_out`` is labelled like ``labels`` and only measured on, at the end.
+    Args:
+        spec: which one.
+        base: the policy's model.
+        tokenizer: the policy's tokenizer; a copy with the PRM's chat template is written.
+        labels: the rollouts of ``spec.sources``, with columns question, text, lost_from, right, first_error.
+        held_out: the like, only measured on, at the end.
+        labels_cost: what the labels cost, for the record.
+        folder: where it goes.
+        device: "cpu" or "cuda".
+        log: called with a line now and then.
     """
-    model = with_fresh_layers(base, spec.fresh_layers, spec.seed).to(device)
-    label_ids = tuple(tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-"))
-    examples = prm_examples(tokenizer, labels, spec.clean, spec.seed)
-    record = train(model, examples, spec.training, spec.seed, log, label_ids)
-    record |= {"base": spec.base, "clean": spec.clean, "labels": labels_cost}
-    record["held_out_auc"] = held_out_auc(MathShepherdPRM(spec.name, model, tokenizer), held_out)
+    if spec.format == "qwen-math-prm":
+        tokenizer.chat_template = CHAT_WITH_SYSTEM
+    text_format = FORMATS[spec.format](tokenizer)
+    head = text_format.head
+    model = with_fresh_layers(base, FRESH_LAYERS, head, spec.seed).to(device)
+    used = agreed(labels) if spec.consensus else labels
+    registers = tuple(r for r, s in (("terse", TERSE), ("verbose", VERBOSE)) if set(s) & set(spec.sources))
+    label_ids = [tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-")]
+    examples = prm_examples(text_format, tokenizer, used, registers, CLEAN, spec.seed)
+    record = train(model, examples, spec.training, spec.seed, log, judge(head, label_ids))
+    record |= {"stands_for": spec.model, "base": spec.base, "sources": spec.sources, "clean": CLEAN}
+    record |= {"kept": f"{len(used)} of {len(labels)}", "data": data_sizes(used, tokenizer), "labels": labels_cost}
+    record["held_out_auc"] = held_out_auc(TransformersPRM(spec.name, model, text_format), held_out)
     save_model(model, tokenizer, folder, record)
-    (folder / "tts_prm.json").write_text(json.dumps({"format": "math-shepherd"}) + "\n", encoding="utf-8")
+    (folder / "tts_prm.json").write_text(json.dumps({"format": spec.format}) + "\n", encoding="utf-8")
     return record

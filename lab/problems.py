@@ -1,20 +1,24 @@
-"""Draw problems from the templates; make the test set; keep it out of the training stream."""
+"""Draw problems from the templates; make the test sets; keep them out of the training stream."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from lab.graph import Builder, Retry
+from lab.solutions import solution
 from lab.templates import SUBJECTS
-from tts_utils.mdp import SEPARATOR
 from tts_utils.records import Problem
 
 LEVEL_COUNTS = {1: 43, 2: 90, 3: 105, 4: 128, 5: 134}  # MATH-500's own balance of levels
+SUBSET_PER_LEVEL = 40  # lab-200: so many of each level
 TEST_SEED = 500
+DOUBLES = 0.1  # share of the training stream that has two questions, as lab-30 has
 
 
 def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) -> Problem:
@@ -22,7 +26,7 @@ def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) ->
 
     Returns:
         A problem with ``meta`` = template, given (the numbers of the text) and nodes, each
-        ``{"op", "args", "deps", "value"}``; solution = one operation a step, then the boxed answer.
+        ``{"op", "args", "deps", "value", "label"}``; its solution is the verbose one.
     """
     template = SUBJECTS[subject][int(rng.integers(len(SUBJECTS[subject])))]
     while True:
@@ -32,12 +36,40 @@ def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) ->
         except Retry:
             continue
         if answer.value >= 10:
-            break
-    steps = [*builder.steps, f"The answer is \\boxed{{{answer}}}."]
-    meta = {"template": template.__name__, "given": builder.given, "nodes": builder.nodes}
-    return Problem(
-        problem_id, " ".join(builder.sentences), str(answer), level, subject, SEPARATOR.join(steps), meta
-    )
+            return _problem(builder, answer.value, problem_id, level, subject, template.__name__)
+
+
+def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
+    """Draw a long problem: two questions of level 3 or 4, from different templates, and the sum of both answers.
+
+    Returns:
+        As :func:`draw`; level 0 and no subject, for it has two.
+    """
+    everything = [template for templates in SUBJECTS.values() for template in templates]
+    first, second = (everything[i] for i in rng.permutation(len(everything))[:2])
+    while True:
+        builder = Builder(rng, 3)
+        builder.say(builder.pick(("Answer both questions and add the answers.", "Find both answers and add them.")))
+        try:
+            answers = []
+            for mark, template in (("(a)", first), ("(b)", second)):
+                builder.level = int(rng.integers(3, 5))
+                before = len(builder.sentences)
+                answers.append(template(builder))
+                builder.sentences[before] = f"{mark} {builder.sentences[before]}"
+            total = builder.do("+", *answers, "the sum of both")
+        except Retry:
+            continue
+        if min(a.value for a in answers) >= 10:
+            name = f"{first.__name__} + {second.__name__}"
+            return _problem(builder, total.value, problem_id, 0, "", name)
+
+
+def _problem(builder: Builder, answer: int, problem_id: str, level: int, subject: str, template: str) -> Problem:
+    meta = {"template": template, "given": builder.given, "nodes": builder.nodes}
+    problem = Problem(problem_id, " ".join(builder.sentences), str(answer), level, subject, meta=meta)
+    wording = np.random.default_rng([answer, len(builder.nodes)])  # any fixed one will do
+    return replace(problem, solution=solution(problem, "verbose", wording))
 
 
 def signature(problem: Problem) -> tuple:
@@ -45,6 +77,7 @@ def signature(problem: Problem) -> tuple:
     return (problem.meta["template"], *sorted(problem.meta["given"]))
 
 
+@cache
 def test_set() -> tuple[Problem, ...]:
     """The 500 problems of ``lab-500``, levels in MATH-500's proportions, subjects in turn."""
     rng = np.random.default_rng(TEST_SEED)
@@ -61,22 +94,48 @@ def test_set() -> tuple[Problem, ...]:
     return tuple(problems)
 
 
+def subset() -> tuple[Problem, ...]:
+    """``lab-200``: the first 40 problems of each level of ``lab-500``, under their own names."""
+    kept = []
+    for level in LEVEL_COUNTS:
+        kept += [p for p in test_set() if p.level == level][:SUBSET_PER_LEVEL]
+    return tuple(kept)
+
+
+@cache
+def long_set() -> tuple[Problem, ...]:
+    """The 30 problems of ``lab-30``: two questions each, 9 to 13 operations."""
+    rng = np.random.default_rng([TEST_SEED, 30])
+    return tuple(draw_double(rng, f"lab-30/{i:02d}") for i in range(30))
+
+
+def datasets() -> dict[str, tuple[Problem, ...]]:
+    """The test sets by name."""
+    return {"lab-500": test_set(), "lab-200": subset(), "lab-30": long_set()}
+
+
 def training_stream(seed: int, avoid: frozenset[tuple] | None = None) -> Iterator[Problem]:
     """Endless training problems: subjects equally often, levels as in the test set, no test problem.
 
+    One in ten is a long one with two questions.
+
     Args:
         seed: the stream's seed; streams of different seeds share nothing but chance.
-        avoid: signatures never to yield; by default those of ``lab-500``.
+        avoid: signatures never to yield; by default those of ``lab-500`` and ``lab-30``.
     """
-    avoid = frozenset(map(signature, test_set())) if avoid is None else avoid
+    if avoid is None:
+        avoid = frozenset(map(signature, (*test_set(), *long_set())))
     rng = np.random.default_rng([seed, 1])
     subjects, levels = list(SUBJECTS), list(LEVEL_COUNTS)
     weights = np.array(list(LEVEL_COUNTS.values())) / sum(LEVEL_COUNTS.values())
     count = 0
     while True:
-        subject = subjects[int(rng.integers(len(subjects)))]
-        level = levels[int(rng.choice(len(levels), p=weights))]
-        problem = draw(rng, subject, level, f"train-{seed}/{count}")
+        if rng.random() < DOUBLES:
+            problem = draw_double(rng, f"train-{seed}/{count}")
+        else:
+            subject = subjects[int(rng.integers(len(subjects)))]
+            level = levels[int(rng.choice(len(levels), p=weights))]
+            problem = draw(rng, subject, level, f"train-{seed}/{count}")
         if signature(problem) not in avoid:
             yield problem
             count += 1

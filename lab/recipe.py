@@ -1,4 +1,4 @@
-"""What is built: the cast and the tables, at full size and at toy size."""
+"""What is built: the cast, the tables and the grid of searches, at full size and at toy size."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from lab.labels import LabelConfig
 from lab.policies import POLICIES, PolicySpec
 from lab.prms import PRMS, PRMSpec
 from tts_utils.records import SamplingConfig
+from tts_utils.tree_search import TreeSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,40 +16,64 @@ class Recipe:
     """Everything that ``python -m lab build`` makes, in order.
 
     Attributes:
-        policies: the policies, weakest first.
-        label_sources: the policies whose rollouts are labelled.
-        completer: the policy that completes their prefixes.
+        policies: the policies, weakest first within a family.
+        completers: for every policy whose rollouts are labelled, the one that completes their prefixes.
         labels: how the rollouts are labelled.
         prms: the PRMs.
         sampling: how the pools are sampled.
-        num_samples: samples per problem.
+        long_tokens: the limit on a sample's tokens for policies that think long.
+        num_samples: samples per problem of each test set.
+        searches: which searches every policy runs with every PRM on ``search_sets``.
+        search_sets: the test sets that are searched.
+        large: pairs (policy, PRM) that also search with ``large_budget``.
+        large_budget: see there.
         limit: only the first so many test problems, or None for all.
     """
 
     policies: tuple[PolicySpec, ...]
-    label_sources: tuple[str, ...]
-    completer: str
+    completers: dict[str, str]
     labels: LabelConfig
     prms: tuple[PRMSpec, ...]
     sampling: SamplingConfig
-    num_samples: int
+    long_tokens: int
+    num_samples: dict[str, int]
+    searches: tuple[TreeSearch, ...]
+    search_sets: tuple[str, ...]
+    large: tuple[tuple[str, str], ...]
+    large_budget: int
     limit: int | None = None
 
 
 FULL = Recipe(
     policies=POLICIES,
-    label_sources=("lab-llama-s", "lab-llama-l"),
-    completer="lab-llama-xl",
-    labels=LabelConfig(num_shards=20),
+    completers={
+        "lab-llama-s": "lab-llama-l",
+        "lab-llama-m": "lab-llama-l",
+        "lab-qwen-s": "lab-qwen-l",
+        "lab-qwen-m": "lab-qwen-l",
+    },
+    labels=LabelConfig(num_shards=8),
     prms=PRMS,
-    sampling=SamplingConfig(),
-    num_samples=64,
+    sampling=SamplingConfig(max_tokens=320),
+    long_tokens=640,
+    num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256},
+    searches=tuple(TreeSearch(method, budget) for budget in (4, 16, 64) for method in ("beam", "dvts")),
+    search_sets=("lab-200", "lab-30"),
+    large=(
+        ("lab-llama-s", "lab-math-shepherd"),
+        ("lab-llama-s", "lab-qwen-prm-l"),
+        ("lab-llama-m", "lab-rlhflow-terse"),
+        ("lab-qwen-s", "lab-rlhflow-verbose"),
+        ("lab-qwen-s", "lab-qwen-prm-l"),
+        ("lab-qwen-m", "lab-skywork-l"),
+    ),
+    large_budget=256,
 )
 
 
 def smoke() -> Recipe:
     """The same stages at toy size: minutes, and nothing to be learnt from the result."""
-    tiny = {"num_tokens": 60_000, "batch_tokens": 2048}
+    tiny = {"num_tokens": 20_000, "batch_tokens": 2048}
     return replace(
         FULL,
         policies=tuple(
@@ -58,6 +83,9 @@ def smoke() -> Recipe:
         labels=LabelConfig(num_shards=2, problems_per_shard=4, rollouts=2, completions=2),
         prms=tuple(replace(p, training=replace(p.training, **tiny)) for p in FULL.prms),
         sampling=replace(FULL.sampling, max_tokens=48),
-        num_samples=4,
-        limit=6,
+        long_tokens=64,
+        num_samples={"lab-500": 4, "lab-200": 4, "lab-30": 4},
+        searches=FULL.searches[:2],
+        large_budget=8,
+        limit=3,
     )

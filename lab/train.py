@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -71,28 +71,46 @@ def _padded(rows: list[list[int]], width: int, pad: int) -> torch.Tensor:
     return torch.tensor([row + [pad] * (width - len(row)) for row in rows], dtype=torch.long)
 
 
-def _loss(logits, targets, labels, tags, label_ids: tuple[int, ...], lm_weight: float) -> torch.Tensor:
+def words_only(model, ids: torch.Tensor) -> tuple[torch.Tensor, None]:
+    """What a policy is trained on: its next-token logits (B, T, V), and no labels."""
+    return model(input_ids=ids, use_cache=False).logits, None
+
+
+def _loss(logits, judged, targets, labels, tags, lm_weight: float) -> torch.Tensor:
     """Cross-entropy of the words, or with labels: at the tags, at all labelled tokens, and of the words.
 
     Each of the three is a mean of its own, so that the few tags weigh as much as the many other tokens.
     A batch may have no words to learn (every rollout lost at once); their mean is then taken as 0.
     """
-    words = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    words = F.cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORE, reduction="sum")
     words = words / (targets != IGNORE).sum().clamp(min=1)
-    if not label_ids:
+    if judged is None:
         return words
-    per_token = F.cross_entropy(logits[:, list(label_ids)], labels, ignore_index=IGNORE, reduction="none")
+    judged = judged.flatten(0, 1).float()
+    per_token = F.cross_entropy(judged, labels, ignore_index=IGNORE, reduction="none")
     at_tags = (per_token * tags).sum() / tags.sum().clamp(min=1)
     everywhere = per_token.sum() / (labels != IGNORE).sum().clamp(min=1)
     return at_tags + everywhere + lm_weight * words
 
 
 def train(
-    model, examples: Iterator[Example], config: TrainingConfig, seed: int, log=print, label_ids=()
+    model,
+    examples: Iterator[Example],
+    config: TrainingConfig,
+    seed: int,
+    log=print,
+    outputs: Callable = words_only,
 ) -> dict:
     """Train in place; targets are already shifted (targets[t] is what position t should predict).
 
-    With ``label_ids`` (two tokens) the examples carry labels; their loss is over these two tokens only.
+    Args:
+        model: what is trained.
+        examples: what it reads; they carry labels where ``outputs`` gives a judgement.
+        config: how long and how fast.
+        seed: of everything random in the training itself.
+        log: called with a line now and then.
+        outputs: ``(model, ids)`` -> next-token logits (B, T, V), and either None or a judgement of every
+            token (B, T, 2), good first.
 
     Returns:
         A record of the run: tokens seen (pads not counted), parameters, FLOPs (6 P D), seconds, losses.
@@ -116,8 +134,8 @@ def train(
         ids = ids.to(device)
         flat = [x.to(device).flatten() for x in rest]
         with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-            logits = model(input_ids=ids, use_cache=False).logits
-        loss = _loss(logits.flatten(0, 1).float(), *flat, label_ids, config.lm_weight)
+            logits, judged = outputs(model, ids)
+        loss = _loss(logits, judged, *flat, config.lm_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -9,12 +9,13 @@ import pytest
 from lab import problems as lab_problems
 from lab.checker import all_right, check_steps, first_error, parse
 from lab.problems import LEVEL_COUNTS, draw, signature, test_set, training_stream, write_problems
-from lab.templates import OPERATIONS, SUBJECTS
+from lab.templates import SUBJECTS
+from lab.templates.common import OPERATIONS
 from tests.tiny import problem as tiny_problem
 from tts_utils.answers import extract_answer
 from tts_utils.mdp import split_steps
 from tts_utils.problems import load_problems
-from tts_utils.records import Continuation, Problem
+from tts_utils.records import Continuation, Problem, State
 
 test_set.__test__ = False  # a function of the lab's, not a test
 
@@ -50,6 +51,10 @@ def test_the_checker_on_a_hand_made_problem():
             ["30 * 5 = 140.", "7 * 8 = 56.", "140 + 56 = 196."],
             [False, True, False],
         ),  # a slip, then built upon
+        (["30 * 5 = 150. Check: 5 * 30 = 150, good."], [True]),
+        (["7 * 8 = 56. Check: 56 / 8 = 7."], [True]),
+        (["7 * 8 = 54.", "Check: 8 * 7 = 56, not 54.", "30 * 5 = 150."], [False, True, True]),
+        (["Check: 56 / 8 = 7."], [False]),  # nothing to check yet
         (["30 * 5 = 140.", "150 + 56 = 206"], [False, False]),  # right, but nothing derived it
         (["30 + 5 = 35."], [False]),  # true, and not on the way
         (["Let us think."], [False]),
@@ -186,27 +191,107 @@ def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
     assert len(list(whole.glob("*.parquet"))) == 3
 
 
-def test_prm_labels_turn_bad_at_the_slip_and_stay_bad():
-    from lab.prms import prm_example
+@pytest.mark.parametrize("name", ["math-shepherd", "rlhflow", "skywork", "qwen-math-prm"])
+def test_prm_labels_turn_bad_at_the_slip_and_stay_bad_in_every_format(name):
+    from lab.prm_data import prm_example, token_texts
+    from lab.prms import CHAT_WITH_SYSTEM
+    from lab.tokenizer import build_tokenizer
     from lab.train import IGNORE
-    from tests.tiny import tokenizer
+    from tts_utils.prm_formats import FORMATS
 
-    tok = tokenizer()
-    tag = tok.encode("ки")[-1]
+    family = "qwen" if name == "qwen-math-prm" else "llama"
+    tok = build_tokenizer(family, num_problems=500)
+    if family == "qwen":
+        tok.chat_template = CHAT_WITH_SYSTEM
+    text_format, pieces = FORMATS[name](tok), token_texts(tok)
     text = "1 + 2 = 3.\n\n3 + 4 = 8.\n\n\\boxed{8}"
-    example = prm_example(tok, "Add 1 and 2.", text, text.index("8"), tag)
-    assert [y for y, is_tag in zip(example.labels, example.tags, strict=True) if is_tag] == [0, 1, 1]
-    assert [i for i, is_tag in zip(example.ids, example.tags, strict=True) if is_tag] == [tag] * 3
-    question = len(tok("Add 1 and 2.")["input_ids"])
-    assert example.labels[:question] == [IGNORE] * question
-    assert example.labels[question:] == sorted(example.labels[question:])  # good, then bad, every token
-    first_bad = example.labels.index(1)
-    assert tok.decode(example.ids[first_bad]) == "8"
+    example = prm_example(text_format, pieces, "Add 1 and 2.", text, text.index("8"))
+    steps = State(Problem("", "Add 1 and 2.", "0"), split_steps(text))
+    ids, positions = text_format.encode(steps)
+    assert example.ids == ids
+    assert [i for i, is_tag in enumerate(example.tags) if is_tag] == positions
+    assert [example.labels[i] for i in positions] == [0, 1, 1]
+    labelled = [(tok.decode([i]), y) for i, y in zip(ids, example.labels, strict=True) if y != IGNORE]
+    assert [y for _, y in labelled] == sorted(y for _, y in labelled)  # good, then bad
+    first_bad = next(i for i, (_, y) in enumerate(labelled) if y)
+    assert labelled[first_bad][0] == "8"
+    spelt = "".join(word for word, _ in labelled)
+    assert "1 + 2 = 3." in spelt and "3 + 4 = 8." in spelt and "\\boxed{8}" in spelt
+    assert "Add" not in spelt  # the question is nobody's step
     words = [tok.decode([t]) for t in example.targets if t != IGNORE]
-    # What was right and nothing after the slip; a step's first token is not predicted from the tag.
-    assert "".join(words) == " 1 + 2 = 3. + 4 = "
-    sound = prm_example(tok, "Add 1 and 2.", text, len(text), tag)
-    assert set(sound.labels[question:]) == {0}
+    # What was right and nothing after the slip; a step's first token is not predicted from the mark.
+    assert "".join(words).replace(" ", "") == "+2=3.+4="
+    sound = prm_example(text_format, pieces, "Add 1 and 2.", text, len(text))
+    assert set(sound.labels) == {0, IGNORE}
+
+
+@pytest.mark.parametrize("head", ["value", "classes"])
+def test_a_head_judges_in_training_as_it_scores_later(head):
+    import torch
+
+    from lab.prms import judge, with_fresh_layers
+    from tests.tiny import tiny_model
+
+    base = tiny_model()
+    base.config.tie_word_embeddings = True
+    model = with_fresh_layers(base, 1, head, seed=3).eval()
+    ids = torch.arange(20, 40)[None]
+    words, judged = judge(head, [])(model, ids)
+    assert words.shape == (1, 20, len(base.get_input_embeddings().weight))
+    good = judged.softmax(-1)[..., 0]
+    logits = model(input_ids=ids)
+    expected = logits[..., 0].sigmoid() if head == "value" else logits.softmax(-1)[..., 1]
+    assert torch.allclose(good, expected, atol=1e-6)
+
+
+def test_consensus_keeps_what_both_judges_say_of_the_first_wrong_step():
+    import pandas as pd
+
+    from lab.prms import agreed
+
+    text = "a = 1.\n\nb = 2.\n\nc = 3."
+    frame = pd.DataFrame(
+        [(text, len(text), -1), (text, len(text), 1), (text, 10, 1), (text, 10, 2), (text, 0, -1)],
+        columns=["text", "lost_from", "first_error"],
+    )
+    assert list(agreed(frame).index) == [0, 2]
+
+
+def test_a_long_solution_checks_every_operation_and_repairs_its_slips():
+    import numpy as np
+
+    from lab.solutions import pieces, solution
+
+    rng = np.random.default_rng(5)
+    slipped = 0
+    for p in islice(training_stream(5), 300):
+        state = rng.bit_generator.state
+        parts = pieces(p, "long", rng)
+        rng.bit_generator.state = state
+        text = solution(p, "long", rng)
+        assert "".join(part.text for part in parts) == text
+        verdicts = check_steps(p, split_steps(text))
+        unlearnt = [part.text for part in parts if not part.learn]
+        assert verdicts.count(False) == len(unlearnt)  # one wrong step a slip, and it is the slip's
+        assert verdicts[-1] and extract_answer(text) == p.answer
+        assert text.count("Check: ") == len(p.meta["nodes"]) + len(unlearnt)
+        slipped += len(unlearnt)
+    assert slipped > 100
+
+
+def test_terse_and_verbose_solutions_say_the_same_in_fewer_and_more_steps():
+    import numpy as np
+
+    from lab.solutions import solution
+
+    rng = np.random.default_rng(6)
+    for p in islice(training_stream(6), 300):
+        operations = len(p.meta["nodes"])
+        for register, count in (("terse", (operations + 1) // 2), ("verbose", operations)):
+            steps = split_steps(solution(p, register, rng))
+            assert all_right(p, steps) and len(steps) == count + 1
+    with pytest.raises(ValueError, match="curt"):
+        solution(p, "curt", rng)
 
 
 def test_fresh_layers_change_nothing_at_first():
@@ -217,7 +302,7 @@ def test_fresh_layers_change_nothing_at_first():
 
     base = tiny_model()
     ids = torch.arange(20, 40)[None]
-    grown = with_fresh_layers(base, 2, seed=5).eval()
+    grown = with_fresh_layers(base, 2, "labels", seed=5).eval()
     assert len(grown.model.layers) == len(base.model.layers) + 2
     assert torch.allclose(grown(ids).logits, base(ids).logits, atol=1e-5)
 
@@ -230,7 +315,7 @@ def test_training_learns_and_counts_its_tokens():
     model = tiny_model()
     record = train(
         model,
-        policy_examples(tokenizer(), 1),
+        policy_examples(tokenizer(), "terse", 1),
         TrainingConfig(150_000, batch_tokens=512),
         seed=0,
         log=lambda _: None,

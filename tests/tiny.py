@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from lab.policies import new_llama
+from lab.policies import new_model
 from lab.tokenizer import build_tokenizer
 from tts_utils.policies import TransformersPolicy
 from tts_utils.prms import MathShepherdPRM
@@ -16,12 +16,12 @@ from tts_utils.records import Problem
 @cache
 def tokenizer():
     """The lab's tokenizer, from fewer problems."""
-    return build_tokenizer(num_problems=500)
+    return build_tokenizer("llama", num_problems=500)
 
 
 def tiny_model(seed: int = 0):
     """An untrained Llama whose logits are spread enough that samples differ."""
-    model = new_llama(tokenizer(), hidden=32, layers=2, heads=2, seed=seed).eval()
+    model = new_model(tokenizer(), "llama", hidden=32, layers=2, heads=2, seed=seed).eval()
     model.config.tie_word_embeddings = False
     rng = torch.Generator().manual_seed(seed)
     model.lm_head.weight = torch.nn.Parameter(0.3 * torch.randn(len(tokenizer()), 32, generator=rng))
