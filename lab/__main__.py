@@ -64,11 +64,32 @@ def labels(
 
 
 @app.command()
-def report(dataset: str = typer.Option("lab-500", help="The test set.")) -> None:
-    """Print the lab's health from the shipped tables: no model is loaded."""
+def report(
+    write: bool = typer.Option(False, help="Also write the tables to data/report/, for the book."),
+) -> None:
+    """Print the cast, its health, the PRMs' quality and the grid, from the shipped tables: no model runs."""
+    from lab import cast, grid, quality
+    from lab.recipe import FULL
     from lab.report import health
+    from tts_utils import manifest
+    from tts_utils.problems import data_dir
 
-    _print(health(dataset))
+    data, started = data_dir(), time.perf_counter()
+    repairing = [p.name for p in FULL.policies if p.register == "long"]
+    tables = {"policies": cast.policies(), "prms": cast.prms(), "grid": grid.completeness(FULL)}
+    for dataset in FULL.num_samples:
+        tables[f"health-{dataset}"] = health(dataset, repairing)
+        tables[f"quality-{dataset}"] = quality.process_bench(dataset)
+    for name, frame in tables.items():
+        typer.echo(f"\n## {name}\n")
+        _print(frame)
+    if write:
+        paths = [data / "report" / f"{name}.csv" for name in tables]
+        paths[0].parent.mkdir(exist_ok=True)
+        for path, frame in zip(paths, tables.values(), strict=True):
+            frame.to_csv(path, index=False, float_format="%.6g")
+        seconds = time.perf_counter() - started
+        manifest.record_files(paths, data=data, command="python -m lab report --write", seconds=seconds)
 
 
 @app.command()
@@ -78,7 +99,8 @@ def slips(policy: str, dataset: str = typer.Option("lab-500", help="The test set
     from lab.report import slips as measure
     from tts_utils.policies import load_policy
 
-    _print(measure(load_policy(policy), dataset, FULL.sampling))
+    spec = next((p for p in FULL.policies if p.name == policy), FULL.policies[0])
+    _print(measure(load_policy(policy), dataset, FULL.sampling_of(spec)))
 
 
 def _print(frame) -> None:

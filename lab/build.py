@@ -18,7 +18,6 @@ from lab.recipe import Recipe
 from tts_utils import fill, manifest, searches
 from tts_utils.policies import TransformersPolicy, load_policy
 from tts_utils.prms import load_prm
-from tts_utils.records import SamplingConfig
 from tts_utils.tree_search import TreeSearch
 
 COMMAND = "python -m lab build"
@@ -78,8 +77,7 @@ def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> It
             )
     for policy in recipe.policies:
         for prm in recipe.prms:
-            pair = [replace(s, budget=recipe.large_budget) for s in recipe.searches[:2]]
-            grid = [*recipe.searches, *(pair if (policy.name, prm.name) in recipe.large else ())]
+            grid = recipe.grid(policy.name, prm.name)
             for dataset in recipe.search_sets:
                 yield Stage(
                     f"searches {policy.name} {prm.name} {dataset}",
@@ -156,13 +154,9 @@ def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log
     _record_model(folder, data)
 
 
-def _sampling(spec: PolicySpec, recipe: Recipe) -> SamplingConfig:
-    return replace(recipe.sampling, max_tokens=recipe.long_tokens) if spec.register == "long" else recipe.sampling
-
-
 def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
     policy = _load(data, spec.name, device)
-    sampling = _sampling(spec, recipe)
+    sampling = recipe.sampling_of(spec)
     for config, n in ((replace(sampling, temperature=0), 1), (sampling, recipe.num_samples[dataset])):
         filled = fill.fill_samples(
             dataset, policy, n, config, limit=recipe.limit, data=data, batch_size=512, progress=_progress(log)
@@ -181,17 +175,26 @@ def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: 
 def _searches(
     policy: PolicySpec,
     prm: PRMSpec,
-    grid: list[TreeSearch],
+    grid: tuple[TreeSearch, ...],
     recipe: Recipe,
     dataset: str,
     data: Path,
     device: str,
     log,
 ) -> None:
-    models = _load(data, policy.name, device), load_prm(str(data / "models" / prm.name), device, name=prm.name)
+    models = (
+        _load(data, policy.name, device),
+        load_prm(str(data / "models" / prm.name), device, name=prm.name),
+    )
     for search in grid:
         filled = searches.fill_searches(
-            dataset, *models, search, recipe.sampling, limit=recipe.limit, data=data, progress=_progress(log)
+            dataset,
+            *models,
+            search,
+            recipe.sampling_of(policy),
+            limit=recipe.limit,
+            data=data,
+            progress=_progress(log),
         )
         log(f"{filled.path.name}: {filled.added} nodes added in {filled.seconds:.0f} s")
 

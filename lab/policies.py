@@ -38,9 +38,7 @@ class PolicySpec:
 
 
 def _training(millions: float, peak_lr: float = 3e-3, bfloat16: bool = False) -> TrainingConfig:
-    return TrainingConfig(
-        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, bfloat16=bfloat16
-    )
+    return TrainingConfig(int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, bfloat16=bfloat16)
 
 
 POLICIES = (
@@ -103,6 +101,7 @@ def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict
     model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
     examples = policy_examples(tokenizer, spec.register, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log)
+    record |= {"family": spec.family, "register": spec.register}
     save_model(model, tokenizer, folder, record)
     return record
 

@@ -16,9 +16,7 @@ from tts_utils.prm_formats import Format
 from tts_utils.records import Problem, State
 
 
-def prm_example(
-    text_format: Format, pieces: list[str], question: str, text: str, lost_from: int
-) -> Example:
+def prm_example(text_format: Format, pieces: list[str], question: str, text: str, lost_from: int) -> Example:
     """One labelled rollout: good (0) up to the character that loses it, bad (1) from there.
 
     Every token of the steps carries a label, not only the position that is read in the end: a slip is

@@ -69,31 +69,73 @@ def _training(millions: float, peak_lr: float = 1.5e-3, bfloat16: bool = False) 
 
 PRMS = (
     PRMSpec(
-        "lab-math-shepherd", "math-shepherd", "lab-llama-m", TERSE, False, _training(20), 31,
+        "lab-math-shepherd",
+        "math-shepherd",
+        "lab-llama-m",
+        TERSE,
+        False,
+        _training(20),
+        31,
         "peiyi9979/math-shepherd-mistral-7b-prm",
     ),
     PRMSpec(
-        "lab-rlhflow-terse", "rlhflow", "lab-llama-l", TERSE, False, _training(25), 32,
+        "lab-rlhflow-terse",
+        "rlhflow",
+        "lab-llama-l",
+        TERSE,
+        False,
+        _training(25),
+        32,
         "RLHFlow/Llama3.1-8B-PRM-Mistral-Data",
     ),
     PRMSpec(
-        "lab-rlhflow-verbose", "rlhflow", "lab-llama-l", VERBOSE, False, _training(25), 33,
+        "lab-rlhflow-verbose",
+        "rlhflow",
+        "lab-llama-l",
+        VERBOSE,
+        False,
+        _training(25),
+        33,
         "RLHFlow/Llama3.1-8B-PRM-Deepseek-Data",
     ),
     PRMSpec(
-        "lab-skywork-s", "skywork", "lab-qwen-m", TERSE + VERBOSE, False, _training(20), 34,
+        "lab-skywork-s",
+        "skywork",
+        "lab-qwen-m",
+        TERSE + VERBOSE,
+        False,
+        _training(20),
+        34,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B",
     ),
     PRMSpec(
-        "lab-skywork-l", "skywork", "lab-qwen-l", TERSE + VERBOSE, False, _training(25), 35,
+        "lab-skywork-l",
+        "skywork",
+        "lab-qwen-l",
+        TERSE + VERBOSE,
+        False,
+        _training(25),
+        35,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B",
     ),
     PRMSpec(
-        "lab-qwen-prm-s", "qwen-math-prm", "lab-qwen-l", TERSE + VERBOSE, True, _training(25), 36,
+        "lab-qwen-prm-s",
+        "qwen-math-prm",
+        "lab-qwen-l",
+        TERSE + VERBOSE,
+        True,
+        _training(25),
+        36,
         "Qwen/Qwen2.5-Math-PRM-7B",
     ),
     PRMSpec(
-        "lab-qwen-prm-l", "qwen-math-prm", "lab-qwen-xl", TERSE + VERBOSE, True, _training(25, 1e-3, True), 37,
+        "lab-qwen-prm-l",
+        "qwen-math-prm",
+        "lab-qwen-xl",
+        TERSE + VERBOSE,
+        True,
+        _training(25, 1e-3, True),
+        37,
         "Qwen/Qwen2.5-Math-PRM-72B",
     ),
 )
@@ -134,7 +176,7 @@ def judge(head: str, label_ids: list[int]):
             return words, words[..., label_ids]
         logits = model.logits(hidden)
         if head == "value":
-            return words, torch.cat([logits, torch.zeros_like(logits)], dim=-1)  # sigmoid(x) = softmax([x, 0])
+            return words, torch.cat([logits, torch.zeros_like(logits)], dim=-1)  # sigmoid(x): softmax of x, 0
         return words, logits.flip(-1)  # this head has its good class second
 
     return outputs
@@ -183,8 +225,7 @@ def agreed(labels: pd.DataFrame) -> pd.DataFrame:
     model, here it is the exact checker.
     """
     first = [
-        _step_of(text, character)
-        for text, character in zip(labels["text"], labels["lost_from"], strict=True)
+        _step_of(text, character) for text, character in zip(labels["text"], labels["lost_from"], strict=True)
     ]
     return labels[np.array(first) == labels["first_error"].to_numpy()]
 
@@ -242,7 +283,11 @@ def train_prm(
     examples = prm_examples(text_format, tokenizer, used, registers, CLEAN, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log, judge(head, label_ids))
     record |= {"stands_for": spec.model, "base": spec.base, "sources": spec.sources, "clean": CLEAN}
-    record |= {"kept": f"{len(used)} of {len(labels)}", "data": data_sizes(used, tokenizer), "labels": labels_cost}
+    record |= {
+        "kept": f"{len(used)} of {len(labels)}",
+        "data": data_sizes(used, tokenizer),
+        "labels": labels_cost,
+    }
     record["held_out_auc"] = held_out_auc(TransformersPRM(spec.name, model, text_format), held_out)
     save_model(model, tokenizer, folder, record)
     (folder / "tts_prm.json").write_text(json.dumps({"format": spec.format}) + "\n", encoding="utf-8")

@@ -40,7 +40,7 @@ def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) ->
 
 
 def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
-    """Draw a long problem: two questions of level 3 or 4, from different templates, and the sum of both answers.
+    """Draw a long problem: two questions of level 3 or 4, from different templates; the answers' sum is asked.
 
     Returns:
         As :func:`draw`; level 0 and no subject, for it has two.
@@ -49,7 +49,9 @@ def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
     first, second = (everything[i] for i in rng.permutation(len(everything))[:2])
     while True:
         builder = Builder(rng, 3)
-        builder.say(builder.pick(("Answer both questions and add the answers.", "Find both answers and add them.")))
+        builder.say(
+            builder.pick(("Answer both questions and add the answers.", "Find both answers and add them."))
+        )
         try:
             answers = []
             for mark, template in (("(a)", first), ("(b)", second)):
@@ -65,7 +67,9 @@ def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
             return _problem(builder, total.value, problem_id, 0, "", name)
 
 
-def _problem(builder: Builder, answer: int, problem_id: str, level: int, subject: str, template: str) -> Problem:
+def _problem(
+    builder: Builder, answer: int, problem_id: str, level: int, subject: str, template: str
+) -> Problem:
     meta = {"template": template, "given": builder.given, "nodes": builder.nodes}
     problem = Problem(problem_id, " ".join(builder.sentences), str(answer), level, subject, meta=meta)
     wording = np.random.default_rng([answer, len(builder.nodes)])  # any fixed one will do

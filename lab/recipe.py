@@ -43,6 +43,20 @@ class Recipe:
     large_budget: int
     limit: int | None = None
 
+    def sampling_of(self, policy: PolicySpec) -> SamplingConfig:
+        """How a policy's pools are sampled; one that thinks long gets more tokens."""
+        return (
+            replace(self.sampling, max_tokens=self.long_tokens)
+            if policy.register == "long"
+            else self.sampling
+        )
+
+    def grid(self, policy: str, prm: str) -> tuple[TreeSearch, ...]:
+        """The searches of one policy with one PRM."""
+        methods = {s.method: s for s in self.searches}.values()
+        large = tuple(replace(s, budget=self.large_budget) for s in methods)
+        return self.searches + (large if (policy, prm) in self.large else ())
+
 
 FULL = Recipe(
     policies=POLICIES,
@@ -86,6 +100,7 @@ def smoke() -> Recipe:
         long_tokens=64,
         num_samples={"lab-500": 4, "lab-200": 4, "lab-30": 4},
         searches=FULL.searches[:2],
+        search_sets=("lab-30",),
         large_budget=8,
         limit=3,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,17 @@ from tts_utils.voting import select
 KEY = ["problem_id", "sample"]
 
 
-def health(dataset: str, seed: int = 0, data: Path | None = None) -> pd.DataFrame:
+def health(
+    dataset: str, repairing: Collection[str] = (), seed: int = 0, data: Path | None = None
+) -> pd.DataFrame:
     """Every health figure of every policy and PRM that has tables of this data set.
+
+    Args:
+        dataset: the test set.
+        repairing: policies that redo steps they find wrong: a solution of theirs is right for the right
+            reason when its final answer is derived by right steps, wrong ones beside them notwithstanding.
+        seed: of the bootstraps.
+        data: the data directory; None means ``data_dir()``.
 
     Returns:
         Columns policy, prm, measure, estimate, low, high, n: 95 % intervals over problems; n is the number of
@@ -40,6 +50,10 @@ def health(dataset: str, seed: int = 0, data: Path | None = None) -> pd.DataFram
         if greedy:
             rows.append((table.policy, "", "greedy accuracy", _share(frame, frame["correct"])))
             continue
+        if table.policy in repairing:
+            frame["sound"] = frame["labels"].map(lambda labels: bool(len(labels)) and bool(labels[-1]))
+        else:
+            frame["sound"] = frame["labels"].map(all)
         pool = store.pivot(samples)
         rows += [(table.policy, "", *row) for row in _policy_rows(frame, pool, problems, seed)]
         for scored in table_files.stored(data, "step_scores", dataset, table.policy):
@@ -71,10 +85,9 @@ def _policy_rows(frame: pd.DataFrame, pool: store.Pool, problems: tuple[Problem,
     )
     yield "guess rate", guess_rate(frame, problems)
     right = frame[frame["correct"]]
-    all_right = right["labels"].map(all)
-    yield "right for the right reason (share of right answers)", _pooled(right, all_right)
-    sound = frame["correct"] & frame["labels"].map(all)
-    yield f"pass@{size} with every step right", accuracy_interval(sound.groupby(frame["problem_id"]).any())
+    yield "right for the right reason (share of right answers)", _pooled(right, right["sound"])
+    sound = frame["correct"] & frame["sound"]
+    yield f"pass@{size} for the right reason", accuracy_interval(sound.groupby(frame["problem_id"]).any())
     yield "next step right, given right so far", next_step_rate(frame)
 
 

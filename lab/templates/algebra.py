@@ -92,7 +92,9 @@ def plans(b: Builder) -> Quantity:
 
     def plan(b: Builder, is_first: bool) -> tuple[Quantity, str]:
         fixed, rate, n = big(b), b.number(11, 40), small(b)
-        opening = b.pick(("One plan", "A first plan")) if is_first else b.pick(("Another plan", "Then a plan"))
+        opening = (
+            b.pick(("One plan", "A first plan")) if is_first else b.pick(("Another plan", "Then a plan"))
+        )
         b.say(
             b.pick(
                 (

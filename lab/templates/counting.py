@@ -17,11 +17,32 @@ def choices(b: Builder) -> Quantity:
             factors[0] = b.number(11, 40)
         forbid = total is not None and b.rng.random() < 0.4
         if total is None:
-            b.say(b.pick((f"A {name} combines {listed(factors)} options.", f"For a {name} there are {listed(factors)} options.")))
+            b.say(
+                b.pick(
+                    (
+                        f"A {name} combines {listed(factors)} options.",
+                        f"For a {name} there are {listed(factors)} options.",
+                    )
+                )
+            )
         elif forbid:
-            b.say(b.pick((f"A forbidden case has {listed(factors)} options.", f"Of these a case with {listed(factors)} options is forbidden.")))
+            b.say(
+                b.pick(
+                    (
+                        f"A forbidden case has {listed(factors)} options.",
+                        f"Of these a case with {listed(factors)} options is forbidden.",
+                    )
+                )
+            )
         else:
-            b.say(b.pick((f"There are also {listed(factors)} options in another case.", f"Another case has {listed(factors)} options.")))
+            b.say(
+                b.pick(
+                    (
+                        f"There are also {listed(factors)} options in another case.",
+                        f"Another case has {listed(factors)} options.",
+                    )
+                )
+            )
         value = factors[0]
         for factor in factors[1:]:
             value = b.do("*", value, factor, "the forbidden case" if forbid else "the number of choices")
@@ -75,11 +96,32 @@ def teams(b: Builder) -> Quantity:
         x, y = b.number(11, 40), small(b)
         minus = not is_first and b.rng.random() < 0.35
         if is_first:
-            b.say(b.pick((f"A team takes one of {x} girls and one of {y} boys.", f"From {x} girls and {y} boys one each makes a team.")))
+            b.say(
+                b.pick(
+                    (
+                        f"A team takes one of {x} girls and one of {y} boys.",
+                        f"From {x} girls and {y} boys one each makes a team.",
+                    )
+                )
+            )
         elif minus:
-            b.say(b.pick((f"Of all these, {y} groups of {x} teams are not allowed.", f"Then {y} groups of {x} teams are forbidden.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Of all these, {y} groups of {x} teams are not allowed.",
+                        f"Then {y} groups of {x} teams are forbidden.",
+                    )
+                )
+            )
         else:
-            b.say(b.pick((f"Another club has {x} girls and {y} boys.", f"A new club adds {x} girls and {y} boys, for its own teams.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Another club has {x} girls and {y} boys.",
+                        f"A new club adds {x} girls and {y} boys, for its own teams.",
+                    )
+                )
+            )
         return b.do("*", x, y, "the bad teams" if minus else "the number of teams"), "-" if minus else "+"
 
     def more(b: Builder, total: Quantity) -> Quantity:
@@ -103,11 +145,14 @@ def expected(b: Builder) -> Quantity:
         draws = b.known(size.value * per)
         if draws.value > 999:
             raise Retry
+        a = "a" if is_first else "another"
         b.say(
             b.pick(
                 (
-                    f"{'A' if is_first else 'Another'} bag of {size} balls has {hits} {colour} ones, and a ball is drawn and put back {draws} times.",
-                    f"From {'a' if is_first else 'another'} bag with {hits} {colour} balls among {size} one ball is drawn {draws} times, always put back.",
+                    f"{a.capitalize()} bag of {size} balls has {hits} {colour} ones, "
+                    f"and a ball is drawn and put back {draws} times.",
+                    f"From {a} bag with {hits} {colour} balls among {size} "
+                    f"one ball is drawn {draws} times, always put back.",
                 )
             )
         )
@@ -116,11 +161,22 @@ def expected(b: Builder) -> Quantity:
 
     def more(b: Builder, total: Quantity) -> Quantity:
         n = big(b)
-        b.say(b.pick((f"Before that {n} {colour} ones were counted.", f"There are {n} more {colour} ones on the table.")))
+        b.say(
+            b.pick(
+                (
+                    f"Before that {n} {colour} ones were counted.",
+                    f"There are {n} more {colour} ones on the table.",
+                )
+            )
+        )
         return b.do("+", total, n, f"all {colour} ones")
 
     total = chain(b, 2, bag, more)
-    b.say(b.pick((f"How many {colour} balls are expected in all?", f"How many {colour} ones should one expect?")))
+    b.say(
+        b.pick(
+            (f"How many {colour} balls are expected in all?", f"How many {colour} ones should one expect?")
+        )
+    )
     return total
 
 

@@ -13,7 +13,14 @@ def rooms(b: Builder) -> Quantity:
     def piece(b: Builder, is_first: bool) -> tuple[Quantity, str]:
         a, w = b.number(11, 60), small(b)
         if is_first:
-            b.say(b.pick((f"A {kind} has a part of {a} by {w} metres.", f"One part of a {kind} is {a} by {w} metres.")))
+            b.say(
+                b.pick(
+                    (
+                        f"A {kind} has a part of {a} by {w} metres.",
+                        f"One part of a {kind} is {a} by {w} metres.",
+                    )
+                )
+            )
             return b.do("*", a, w, "the area"), "+"
         cut = b.rng.random() < 0.4
         b.say(f"A piece of {a} by {w} metres is {'cut out' if cut else 'added'}.")
@@ -25,7 +32,11 @@ def rooms(b: Builder) -> Quantity:
         return b.do("+", total, n, "the area")
 
     area = chain(b, 1, piece, more)
-    b.say(b.pick((f"What is the area of the {kind} in square metres?", "How many square metres is that in all?")))
+    b.say(
+        b.pick(
+            (f"What is the area of the {kind} in square metres?", "How many square metres is that in all?")
+        )
+    )
     return area
 
 
@@ -35,12 +46,26 @@ def perimeter(b: Builder) -> Quantity:
     sides = [b.number(12, {2: 90, 3: 80, 4: 70, 5: 60, 7: 50}[count]) for _ in range(count)]
     shape = {2: "path", 3: "triangle", 4: "field", 5: "garden", 7: "park"}[count]
     what = "parts" if count == 2 else "sides"
-    b.say(b.pick((f"A {shape} has {what} of {listed(sides)} metres.", f"The {what} of a {shape} are {listed(sides)} metres.")))
+    b.say(
+        b.pick(
+            (
+                f"A {shape} has {what} of {listed(sides)} metres.",
+                f"The {what} of a {shape} are {listed(sides)} metres.",
+            )
+        )
+    )
     around = b.total(sides, "the way around")
     wires = b.number(2, 5)
     gate = b.number(11, 90) if OPERATIONS[b.level] > count else None
     if gate:
-        b.say(b.pick((f"A wire also needs {gate} metres at the gate.", f"The gate takes {gate} more metres of wire.")))
+        b.say(
+            b.pick(
+                (
+                    f"A wire also needs {gate} metres at the gate.",
+                    f"The gate takes {gate} more metres of wire.",
+                )
+            )
+        )
     b.say(
         b.pick(
             (
@@ -60,11 +85,17 @@ def boxes(b: Builder) -> Quantity:
         x, y, z = b.number(3, 12), b.number(3, 9), b.number(2, 9)
         out = not is_first and b.rng.random() < 0.35
         if is_first:
-            b.say(b.pick((f"A block is {x} by {y} by {z} metres.", f"A tank of {x} by {y} by {z} metres is full.")))
+            b.say(
+                b.pick(
+                    (f"A block is {x} by {y} by {z} metres.", f"A tank of {x} by {y} by {z} metres is full.")
+                )
+            )
         elif out:
             b.say(f"A hole of {x} by {y} by {z} metres is cut out.")
         else:
-            b.say(b.pick((f"A block of {x} by {y} by {z} is added.", f"Then comes one of {x} by {y} by {z}.")))
+            b.say(
+                b.pick((f"A block of {x} by {y} by {z} is added.", f"Then comes one of {x} by {y} by {z}."))
+            )
         return b.do("*", b.do("*", x, y, "the base"), z, "the volume"), "-" if out else "+"
 
     def more(b: Builder, total: Quantity) -> Quantity:
@@ -84,11 +115,25 @@ def triangles(b: Builder) -> Quantity:
         base, height = b.number(11, 60), small(b)
         out = not is_first and b.rng.random() < 0.3
         if is_first:
-            b.say(b.pick((f"A triangle has base {base} and height {height}.", f"A sail is a triangle of base {base} and height {height}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"A triangle has base {base} and height {height}.",
+                        f"A sail is a triangle of base {base} and height {height}.",
+                    )
+                )
+            )
         elif out:
             b.say(f"From it one of base {base} and height {height} is cut out.")
         else:
-            b.say(b.pick((f"Another one has base {base} and height {height}.", f"To it comes one of base {base} and height {height}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Another one has base {base} and height {height}.",
+                        f"To it comes one of base {base} and height {height}.",
+                    )
+                )
+            )
         product = b.do("*", base, height, "base times height")
         return b.do("/", product, Quantity(2), "half of it"), "-" if out else "+"
 

@@ -35,9 +35,23 @@ def series(b: Builder) -> Quantity:
     def term(b: Builder, is_first: bool) -> tuple[Quantity, str]:
         first, step, gaps = big(b), b.number(11, 40), small(b)
         if is_first:
-            b.say(b.pick((f"Start at {first} and take {gaps} steps of {step}.", f"From {first} count up by {gaps} steps of {step}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Start at {first} and take {gaps} steps of {step}.",
+                        f"From {first} count up by {gaps} steps of {step}.",
+                    )
+                )
+            )
         else:
-            b.say(b.pick((f"Add the number {gaps} steps of {step} above {first}.", f"To this add the number reached from {first} by {gaps} steps of {step}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Add the number {gaps} steps of {step} above {first}.",
+                        f"To this add the number reached from {first} by {gaps} steps of {step}.",
+                    )
+                )
+            )
         return b.do("+", first, b.do("*", step, gaps, "the steps"), "the number reached"), "+"
 
     def more(b: Builder, total: Quantity) -> Quantity:
@@ -61,11 +75,29 @@ def averages(b: Builder) -> Quantity:
         count, mean = small(b), b.number(11, 90 if b.level < 4 else 60)
         out = not is_first and b.rng.random() < 0.3
         if is_first:
-            b.say(b.pick((f"The average of {count} {what} is {mean}.", f"{count} {what} have the average {mean}.")))
+            b.say(
+                b.pick(
+                    (f"The average of {count} {what} is {mean}.", f"{count} {what} have the average {mean}.")
+                )
+            )
         elif out:
-            b.say(b.pick((f"Of these, {count} with the average {mean} are taken away.", f"Then {count} of average {mean} are taken away.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Of these, {count} with the average {mean} are taken away.",
+                        f"Then {count} of average {mean} are taken away.",
+                    )
+                )
+            )
         else:
-            b.say(b.pick((f"Then {count} more come with the average {mean}.", f"Another {count} have the average {mean}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Then {count} more come with the average {mean}.",
+                        f"Another {count} have the average {mean}.",
+                    )
+                )
+            )
         return b.do("*", mean, count, "the sum of these"), "-" if out else "+"
 
     def more(b: Builder, total: Quantity) -> Quantity:

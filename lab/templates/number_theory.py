@@ -17,7 +17,9 @@ def base(b: Builder) -> Quantity:
         value = b.do("*", value, radix, f"{radix} times that")
         value = b.do("+", value, Quantity(digit), "the number so far")
     text = "".join(map(str, numeral))
-    b.say(b.pick((f"The numeral {text} is written in base {radix}.", f"In base {radix} a number reads {text}.")))
+    b.say(
+        b.pick((f"The numeral {text} is written in base {radix}.", f"In base {radix} a number reads {text}."))
+    )
     if OPERATIONS[b.level] == 2 * (digits - 1):
         b.say(b.pick(("What is it in base ten?", "Write it in base ten.")))
         return value
@@ -70,9 +72,23 @@ def multiples(b: Builder) -> Quantity:
     parts = [b.do("*", r, d, f"multiple {r}") for r in ranks]
     value = b.total(parts, "the sum")
     if count > 1:
-        b.say(b.pick((f"Take multiples number {listed(ranks)} of {d}.", f"From the multiples of {d} take number {listed(ranks)}.")))
+        b.say(
+            b.pick(
+                (
+                    f"Take multiples number {listed(ranks)} of {d}.",
+                    f"From the multiples of {d} take number {listed(ranks)}.",
+                )
+            )
+        )
     else:
-        b.say(b.pick((f"Take multiple number {listed(ranks)} of {d}.", f"From the multiples of {d} take number {listed(ranks)}.")))
+        b.say(
+            b.pick(
+                (
+                    f"Take multiple number {listed(ranks)} of {d}.",
+                    f"From the multiples of {d} take number {listed(ranks)}.",
+                )
+            )
+        )
     if OPERATIONS[b.level] % 2 == 0:
         n = big(b)
         b.say(f"What is their sum plus {n}?" if count > 1 else f"What is it plus {n}?")
@@ -88,7 +104,9 @@ def residues(b: Builder) -> Quantity:
         d, q = b.number(6, 9), b.number(11, 50)
         r = b.number(1, d.value - 1)
         minus = not is_first and b.rng.random() < 0.35
-        what = b.pick((f"the number {r} above {q} times {d}", f"the number with quotient {q} and remainder {r} by {d}"))
+        what = b.pick(
+            (f"the number {r} above {q} times {d}", f"the number with quotient {q} and remainder {r} by {d}")
+        )
         b.say(f"{'Start with' if is_first else 'Take away' if minus else 'Add'} {what}.")
         return b.do("+", b.do("*", q, d, f"{q} times {d}"), r, "that number"), "-" if minus else "+"
 

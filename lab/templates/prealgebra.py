@@ -20,7 +20,9 @@ def stock(b: Builder) -> Quantity:
             now = b.do("+", now, n, f"the number of {things}")
         elif kind == "give":
             n = big(b)
-            b.say(b.pick((f"Then {n} are sold.", f"{n} of them get lost.", f"After that {n} are given away.")))
+            b.say(
+                b.pick((f"Then {n} are sold.", f"{n} of them get lost.", f"After that {n} are given away."))
+            )
             now = b.do("-", now, n, "the number left")
         elif kind == "crates":
             k, n = small(b), b.number(11, 60)
@@ -80,7 +82,14 @@ def journey(b: Builder) -> Quantity:
         speed, hours = b.number(11, 90 if b.level < 4 else 60), small(b)
         back = not is_first and b.rng.random() < 0.3
         if back:
-            b.say(b.pick((f"Then it is {hours} hours back at {speed}.", f"It goes back for {hours} hours at {speed}.")))
+            b.say(
+                b.pick(
+                    (
+                        f"Then it is {hours} hours back at {speed}.",
+                        f"It goes back for {hours} hours at {speed}.",
+                    )
+                )
+            )
         elif is_first:
             b.say(
                 b.pick(
@@ -91,7 +100,11 @@ def journey(b: Builder) -> Quantity:
                 )
             )
         else:
-            b.say(b.pick((f"Then it is {hours} hours at {speed}.", f"After that it goes {hours} hours at {speed}.")))
+            b.say(
+                b.pick(
+                    (f"Then it is {hours} hours at {speed}.", f"After that it goes {hours} hours at {speed}.")
+                )
+            )
         return b.do("*", speed, hours, "the way back" if back else "the distance"), "-" if back else "+"
 
     def rest(b: Builder, total: Quantity) -> Quantity:
@@ -100,7 +113,14 @@ def journey(b: Builder) -> Quantity:
         return b.do("+", total, n, "the whole distance")
 
     far = chain(b, 1, leg, rest)
-    b.say(b.pick(("How far from the start does it end, in kilometres?", "How many kilometres from the start is the end?")))
+    b.say(
+        b.pick(
+            (
+                "How far from the start does it end, in kilometres?",
+                "How many kilometres from the start is the end?",
+            )
+        )
+    )
     return far
 
 
@@ -123,7 +143,11 @@ def wages(b: Builder) -> Quantity:
         kind = b.pick(("spend", "gift", "weeks", "share") if left > 1 else ("spend", "gift"))
         if kind == "spend":
             n = big(b)
-            b.say(b.pick((f"{name} spends {n} dollars.", f"Lunch costs {n} dollars.", f"A bill takes {n} dollars.")))
+            b.say(
+                b.pick(
+                    (f"{name} spends {n} dollars.", f"Lunch costs {n} dollars.", f"A bill takes {n} dollars.")
+                )
+            )
             money = b.do("-", money, n, "the money left")
             left -= 1
         elif kind == "gift":
@@ -133,12 +157,26 @@ def wages(b: Builder) -> Quantity:
             left -= 1
         elif kind == "weeks":
             k, n = small(b), b.number(11, 60)
-            b.say(b.pick((f"For {k} weeks {name} saves {n} dollars a week.", f"Then {n} dollars a week come in for {k} weeks.")))
+            b.say(
+                b.pick(
+                    (
+                        f"For {k} weeks {name} saves {n} dollars a week.",
+                        f"Then {n} dollars a week come in for {k} weeks.",
+                    )
+                )
+            )
             money = b.do("+", money, b.do("*", n, k, "the saved money"), "the money")
             left -= 2
         else:
             k, n = small(b), b.number(11, 40)
-            b.say(b.pick((f"{name} pays {k} helpers {n} dollars each.", f"Rent is {n} dollars a week for {k} weeks.")))
+            b.say(
+                b.pick(
+                    (
+                        f"{name} pays {k} helpers {n} dollars each.",
+                        f"Rent is {n} dollars a week for {k} weeks.",
+                    )
+                )
+            )
             money = b.do("-", money, b.do("*", n, k, "the cost"), "the money left")
             left -= 2
     b.say(b.pick((f"How many dollars does {name} have now?", "How many dollars are left in the end?")))

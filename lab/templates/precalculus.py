@@ -13,7 +13,14 @@ def dot(b: Builder) -> Quantity:
     v = [small(b) for _ in range(size)]
     left, right = b.sample("uvwab", 2)
     show = ["(" + ", ".join(map(str, q)) + ")" for q in (u, v)]
-    b.say(b.pick((f"Let {left} = {show[0]} and {right} = {show[1]}.", f"The vectors are {left} = {show[0]} and {right} = {show[1]}.")))
+    b.say(
+        b.pick(
+            (
+                f"Let {left} = {show[0]} and {right} = {show[1]}.",
+                f"The vectors are {left} = {show[0]} and {right} = {show[1]}.",
+            )
+        )
+    )
     parts = [b.do("*", x, y, f"product {i + 1}") for i, (x, y) in enumerate(zip(u, v, strict=True))]
     value = b.total(parts, "the sum")
     ask = b.pick((f"Find the dot product of {left} and {right}", f"Find the product {left} * {right}"))
@@ -29,13 +36,21 @@ def determinant(b: Builder) -> Quantity:
     """Two-by-two determinants, added up."""
     if OPERATIONS[b.level] == 2:
         p, q, m = b.number(11, 60), small(b), b.number(11, 60)
-        b.say(b.pick((f"A matrix has rows ({p}, 0) and (0, {q}).", f"The matrix with rows ({p}, 0) and (0, {q}) is given.")))
+        b.say(
+            b.pick(
+                (
+                    f"A matrix has rows ({p}, 0) and (0, {q}).",
+                    f"The matrix with rows ({p}, 0) and (0, {q}) is given.",
+                )
+            )
+        )
         b.say(b.pick((f"What is its determinant plus {m}?", f"Find its determinant plus {m}.")))
         return b.do("+", b.do("*", p, q, "the determinant"), m, "the result")
 
     def matrix(b: Builder, is_first: bool) -> tuple[Quantity, str]:
         p, s, q, r = b.number(20, 90), small(b), b.number(11, 30), b.number(2, 6)
-        b.say(f"{'Take' if is_first else 'Add'} the determinant of the matrix with rows ({p}, {q}) and ({r}, {s}).")
+        verb = "Take" if is_first else "Add"
+        b.say(f"{verb} the determinant of the matrix with rows ({p}, {q}) and ({r}, {s}).")
         one, two = b.do("*", p, s, "the main product"), b.do("*", q, r, "the other product")
         return b.do("-", one, two, "the determinant"), "+"
 
@@ -57,7 +72,14 @@ def matrix(b: Builder) -> Quantity:
         b.say(f"Its first entry is made {x} times as large. What is the sum of its entries?")
         return b.do("+", b.do("*", p, x, "the first entry"), n, "the sum of entries")
     x, y = small(b), b.number(2, 9)
-    b.say(b.pick((f"A matrix is multiplied by the vector ({x}, {y}).", f"Let v = ({x}, {y}), and multiply a matrix by it.")))
+    b.say(
+        b.pick(
+            (
+                f"A matrix is multiplied by the vector ({x}, {y}).",
+                f"Let v = ({x}, {y}), and multiply a matrix by it.",
+            )
+        )
+    )
 
     def row(b: Builder, is_first: bool) -> tuple[Quantity, str]:
         p, q = b.number(11, 50), b.number(11, 40)
@@ -71,7 +93,11 @@ def matrix(b: Builder) -> Quantity:
         return b.do("+", total, n, "the result")
 
     total = chain(b, 3, row, more)
-    b.say(b.pick(("What is the sum of the entries of the product in the end?", "What sum of the entries results?")))
+    b.say(
+        b.pick(
+            ("What is the sum of the entries of the product in the end?", "What sum of the entries results?")
+        )
+    )
     return total
 
 
