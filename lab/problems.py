@@ -40,7 +40,7 @@ def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) ->
 
 
 def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
-    """Draw a long problem: two questions of level 3 or 4, from different templates; the answers' sum is asked.
+    """Draw a long problem: two questions of level 3 or 4, of different templates; the answers' sum is asked.
 
     Returns:
         As :func:`draw`; level 0 and no subject, for it has two.

@@ -21,9 +21,9 @@ def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = N
     """Every PRM on the first samples of every policy, judged by the exact step checker.
 
     A PRM's verdict on a solution is the first step that it scores below one half, or "no error". As in
-    ProcessBench (Zheng et al. 2024, arXiv:2412.06559, section 3.3): the share of erroneous solutions whose
-    first wrong step it names, the share of correct ones that it lets pass, and F1, their harmonic mean. Unlike
-    there, the truth is exact, and right answers by wrong steps count as erroneous.
+    ProcessBench (Zheng et al. 2024, arXiv:2412.06559): the share of erroneous solutions whose first wrong
+    step it names, the share of correct ones that it lets pass, and F1, their harmonic mean. Unlike there, the
+    truth is exact, and right answers by wrong steps count as erroneous.
 
     Args:
         dataset: the test set.

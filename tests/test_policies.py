@@ -121,3 +121,19 @@ def test_an_unknown_policy_is_named_with_the_known_ones(tmp_path, monkeypatch):
 def test_bad_arguments_are_refused(n, first, message):
     with pytest.raises(ValueError, match=message):
         tiny_policy().sample([State(problem())], n, CONFIG, first)
+
+
+def test_a_qwen2_checkpoint_keeps_its_own_way_of_cutting_words(tmp_path):
+    """AutoTokenizer would put Qwen2's in its place: other ids, and a policy that reads other tokens."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
+
+    from lab.policies import new_model, save_model
+    from lab.tokenizer import build_tokenizer
+
+    made = build_tokenizer("qwen", num_problems=300)
+    save_model(new_model(made, "qwen", 24, 2, 3, seed=0), made, tmp_path, {})
+    text = "So 123 * 45 = 6 apples.\n\nThen"
+    own = Tokenizer.from_file(str(tmp_path / "tokenizer.json")).encode(text).ids
+    assert load_policy(str(tmp_path), "cpu").tokenizer(text)["input_ids"] == own
+    assert AutoTokenizer.from_pretrained(tmp_path)(text)["input_ids"] != own  # else this test tests nothing

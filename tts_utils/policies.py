@@ -13,6 +13,7 @@ from tts_utils.policy_requests import BackendError
 from tts_utils.problems import data_dir
 from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
+from tts_utils.tokenizer import load_tokenizer
 
 BACKENDS = ("transformers", "vllm", "server")
 
@@ -120,14 +121,14 @@ def load_checkpoint(source: str, device: str | None = None):
         UnknownModel: there is no such model, or it cannot be fetched.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else "auto"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = load_tokenizer(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except OSError as exc:
+    except (OSError, ValueError) as exc:
         raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {exc}") from exc
     return tokenizer, model.to(device).eval()
 

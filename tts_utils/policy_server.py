@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
 from tts_utils.prompts import Family, family_of
 from tts_utils.records import Continuation, SamplingConfig, State
+from tts_utils.tokenizer import load_tokenizer
 
 KEY_VARIABLE = "TTS_SERVER_KEY"
 """Environment variable that holds the server's key, where it wants one."""
@@ -170,7 +171,7 @@ def load_server_policy(
     Raises:
         BackendError: no server there, or none that has this model.
     """
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     server = Server(server_url, **options)
     try:
@@ -179,7 +180,7 @@ def load_server_policy(
         server.hang_up()
     config = AutoConfig.from_pretrained(source)
     limit = min(context_length(config), int(model.get("max_model_len") or context_length(config)))
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     family = family or family_of(tokenizer, config.architectures)
     return ServerPolicy(
         name, server, model["id"], tokenizer, family, limit, num_params, revision, concurrency

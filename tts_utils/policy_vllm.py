@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
 from tts_utils.prompts import R1_DISTILL, Family, family_of
 from tts_utils.records import Continuation, SamplingConfig, State
+from tts_utils.tokenizer import load_tokenizer
 
 SUPPORTED = ((0, 19), (0, 34))
 """Versions of vLLM that are supported: from the first, up to but without the second."""
@@ -106,9 +107,9 @@ def load_vllm_policy(
         BackendError: as for :func:`import_vllm`, or the engine does not start.
     """
     vllm = import_vllm()
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer = load_tokenizer(source)
     config = AutoConfig.from_pretrained(source)
     family = family or family_of(tokenizer, config.architectures)
     length = options.pop("max_model_len", LONG_CONTEXT if family == R1_DISTILL else CONTEXT)

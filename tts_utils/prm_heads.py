@@ -63,28 +63,6 @@ def head_model_class(config_class: type, head: str) -> type:
     return HeadModel
 
 
-def load_tokenizer(source: str):
-    """The tokenizer of a folder or a Hub id, as its ``tokenizer.json`` has it.
-
-    For some model types, Qwen2 among them, ``AutoTokenizer`` puts the published family's own way of cutting
-    words in the place of the checkpoint's, even where the checkpoint says that ``tokenizer.json`` is all
-    there is to it; such a tokenizer is loaded by its own name.
-
-    Raises:
-        UnknownModel: there is none, or it cannot be fetched.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
-    try:
-        declared = get_tokenizer_config(source).get("tokenizer_class")
-        if declared in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-            return PreTrainedTokenizerFast.from_pretrained(source)
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as exc:
-        raise UnknownModel(f"the tokenizer of {source!r} cannot be loaded: {exc}") from exc
-
-
 def load_head_model(source: str, head: str, device: str | None = None):
     """The model of a folder or a Hub id, on a device, ready to read; its own head in float32.
 

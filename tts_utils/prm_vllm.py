@@ -13,9 +13,10 @@ from tts_utils.policies import find_model, revision_of
 from tts_utils.policy_requests import BackendError
 from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, start_engine
 from tts_utils.prm_formats import FORMATS, Encoded, Format
-from tts_utils.prm_heads import head_model_class, load_tokenizer
+from tts_utils.prm_heads import head_model_class
 from tts_utils.prms import BadScores, check_scores, format_name
 from tts_utils.records import State, StepScores
+from tts_utils.tokenizer import load_tokenizer
 
 COLUMN = {"labels": 0, "classes": 1}
 """Which of the two probabilities is the score: that of "+", or that of the second class."""

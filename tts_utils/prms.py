@@ -31,8 +31,9 @@ from tts_utils.prm_formats import (
     MathShepherdFormat,
     math_shepherd_text,
 )
-from tts_utils.prm_heads import load_head_model, load_tokenizer
+from tts_utils.prm_heads import load_head_model
 from tts_utils.records import State, StepScores
+from tts_utils.tokenizer import load_tokenizer
 
 __all__ = [
     "PRM",
@@ -93,7 +94,7 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Tr
     format_class = FORMATS[format_name(source)]
     try:
         text_format = format_class(load_tokenizer(source))
-    except UnknownModel as exc:
+    except (OSError, ValueError) as exc:
         raise UnknownModel(f"{name_or_path!r}: {exc}") from exc
     model = load_head_model(source, format_class.head, device)
     return TransformersPRM(name or name_or_path, model, text_format, revision=revision_of(source, model))
