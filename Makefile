@@ -1,6 +1,6 @@
 # Everything here needs only Python 3.11 or newer, make and git; each target makes the environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help book test lint format notebook serve links clean clean-envs
+.PHONY: help book test bench lint format notebook serve links clean clean-envs
 
 # PYTHON=python3.12 on the command line picks another one.
 PYTHON ?=
@@ -29,6 +29,12 @@ book: .venv-book ## run the notebooks from the shipped tables and render the boo
 
 test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+
+bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
+	@{ echo "# Speed, measured side by side"; echo; echo "Written by \`make bench\`; each section names its own command."; } > benchmarks/results.md
+	@for name in generation prm_scoring search analysis; do \
+	  echo "$$name ..."; .venv-test/bin/python benchmarks/$$name.py >> benchmarks/results.md || exit 1; done
+	@echo "The figures are in benchmarks/results.md."
 
 lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, links
 	.venv-lint/bin/ruff check .

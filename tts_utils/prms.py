@@ -97,7 +97,9 @@ def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> Tr
     except (OSError, ValueError) as exc:
         raise UnknownModel(f"{name_or_path!r}: {exc}") from exc
     model = load_head_model(source, format_class.head, device)
-    return TransformersPRM(name or name_or_path, model, text_format, revision=revision_of(source, model))
+    # On a CPU small batches stay in its caches: a quarter faster than large ones (benchmarks/prm_scoring.py).
+    budget = 1024 if model.device.type == "cpu" else 16_384
+    return TransformersPRM(name or name_or_path, model, text_format, budget, revision_of(source, model))
 
 
 def format_name(source: str) -> str:
