@@ -78,8 +78,8 @@ def main() -> None:
     del step_scores
     heading(
         "Analysis",
-        f"{args.problems} problems x {args.samples} samples x {args.prms} PRMs x {len(voting.RULES)} rules x N "
-        f"in {{{', '.join(map(str, budgets))}}}, {args.resamples} resamples each: synthetic arrays. "
+        f"{args.problems} problems x {args.samples} samples x {args.prms} PRMs x {len(voting.RULES)} rules x "
+        f"N in {{{', '.join(map(str, budgets))}}}, {args.resamples} resamples each: synthetic arrays. "
         "One process; the baseline was timed on "
         f"{args.baseline_resamples} resamples and scaled to {args.resamples}.",
     )
@@ -100,9 +100,7 @@ def main() -> None:
         assert np.array_equal(curves[name][:, -1], expected), name
     apart = max(abs(curves[m].mean(axis=0) - subsets[m].mean(axis=0)).max() for m in methods)
     slow_seconds = slow.seconds * args.resamples / args.baseline_resamples
-    choices = (
-        len(methods) * args.problems * (len(budgets) - 1) * args.resamples
-    )  # the whole pool is one subset
+    choices = len(methods) * args.problems * (len(budgets) - 1) * args.resamples  # the whole pool has one
     rows = [
         ("aggregation of step scores", took, 3 * args.prms * ids.size / took, None, memory),
         (

@@ -29,7 +29,7 @@ class Cost:
 
     Attributes:
         seconds: wall-clock; the median where it was repeated.
-        peak: bytes, the largest resident memory of the whole process meanwhile (libraries and models included);
+        peak: bytes, the largest resident memory of the process meanwhile (libraries and models included);
             with a GPU model, the most that torch had allocated on it.
     """
 

@@ -2,7 +2,7 @@
 
 Both sides get the same prompts in the same batches and the same temperature; only tokens up to the end of a
 completion count. "natural" ends at the end-of-sequence token: generate carries finished rows along, the
-policy drops them, and it reads each distinct prompt once. "fixed" writes the same number of tokens on both sides.
+policy drops them, and it reads each distinct prompt once. "fixed" writes equally many tokens on both sides.
 The ceiling is the time of the model's matrix products alone, at the batch's shape.
 """
 
@@ -16,7 +16,7 @@ from tts_utils.records import SamplingConfig
 
 
 def generate(policy, prompts: list[list[int]], max_tokens: int, temperature: float, eos: set[int]) -> int:
-    """Sample one completion of every prompt, in batches, as a user of transformers would; count its tokens."""
+    """Sample one completion of every prompt in batches, as a user of transformers would; count tokens."""
     import torch
 
     model, total = policy.model, 0

@@ -41,7 +41,8 @@ def main() -> None:
         "PRM scoring",
         f"{args.prm} ({prm.num_params:,} parameters), {len(states):,} distinct trajectories "
         f"({len(samples):,} samples of {args.policy} on {args.problems} problems of {args.dataset}), "
-        f"{min(lengths)} to {max(lengths)} tokens, {args.device}, {args.threads} thread(s), median of {args.repeats}.",
+        f"{min(lengths)} to {max(lengths)} tokens, {args.device}, {args.threads} thread(s), "
+        f"median of {args.repeats}.",
     )
     rows, reference, alone = [], None, 0.0
     for budget in (1, *args.batch_tokens):  # a budget of 1: every sequence goes alone

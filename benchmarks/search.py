@@ -26,7 +26,7 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Watched:
-    """A policy and a PRM in one, which count their calls by depth and their time; or serve one beam at a time."""
+    """A policy and a PRM in one: counts calls by depth and time; may serve one beam at a time."""
 
     def __init__(self, policy, prm, *, one_by_one: bool = False) -> None:
         self.policy, self.prm, self.one_by_one = policy, prm, one_by_one
