@@ -184,3 +184,8 @@ def test_data_dir_of_a_parent_then_of_the_checkout(tmp_path, monkeypatch):
         data_dir()
     (tmp_path / "package/pyproject.toml").touch()
     assert data_dir() == (tmp_path / "package/data").resolve()
+
+
+def test_an_identifier_that_no_table_can_store_is_refused(tmp_path):
+    with pytest.raises(ProblemError, match=r"line 2.*'\\ud83d'.*surrogate"):
+        load_problems(write(tmp_path, GOOD, {**GOOD, "problem_id": "\ud83d"}))

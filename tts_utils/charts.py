@@ -57,10 +57,20 @@ def accuracy_by_budget(
             any other name is drawn under its own name.
         x: the cost on the (logarithmic) horizontal axis: "budget", or a column of tokens, e.g. "num_tokens".
         menu: a column whose values a menu under the chart chooses from, e.g. "policy".
+
+    Raises:
+        ValueError: a column is missing, or a cost is not positive, as with imported runs of unknown length.
     """
     _require(
         frame, "accuracy_by_budget", ["rule", "accuracy", "low", "high", "n", x, *([menu] if menu else [])]
     )
+    if not (frame[x] > 0).all():
+        worst = frame.loc[~(frame[x] > 0)].iloc[0]
+        raise ValueError(
+            f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}, and a logarithmic axis has no "
+            "place for it; a negative token count means that the imported run did not say how many there were: "
+            "leave these rows out, and say so"
+        )
     names = [rule for rule in SERIES if rule in set(frame["rule"])]
     names += [rule for rule in frame["rule"].unique() if rule not in SERIES]
     others = zip(cycle(SPARE_COLOURS), cycle(SPARE_SHAPES), strict=False)

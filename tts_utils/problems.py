@@ -160,12 +160,25 @@ def _as_problems(rows: list[tuple[str, dict[str, Any]]], name: str, source: str)
         raise ProblemError(f"{source}: holds no problem")
     places: dict[str, str] = {}
     for (place, _), problem in zip(rows, problems, strict=True):
+        if not _is_unicode(problem.problem_id):
+            raise ProblemError(
+                f"{place}: problem_id {problem.problem_id!r} holds half of a surrogate pair, which no table can "
+                "store; give the problem another identifier"
+            )
         if problem.problem_id in places:
             raise ProblemError(
                 f"{place}: problem_id {problem.problem_id!r} was used before, in {places[problem.problem_id]}"
             )
         places[problem.problem_id] = place
     return problems
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _as_problem(row: Mapping[str, Any], place: str, default_id: str) -> Problem:
