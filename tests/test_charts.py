@@ -224,5 +224,5 @@ def test_importing_the_charts_leaves_altairs_theme_alone():
 
 def test_unknown_token_counts_are_refused_and_not_drawn():
     unknown = ACCURACY.assign(num_tokens=-1)
-    with pytest.raises(ValueError, match="num_tokens is -1 .* imported run"):
+    with pytest.raises(ValueError, match=r"num_tokens is -1 .* imported run"):
         charts.accuracy_by_budget(unknown, x="num_tokens")

@@ -67,9 +67,9 @@ def accuracy_by_budget(
     if not (frame[x] > 0).all():
         worst = frame.loc[~(frame[x] > 0)].iloc[0]
         raise ValueError(
-            f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}, and a logarithmic axis has no "
-            "place for it; a negative token count means that the imported run did not say how many there were: "
-            "leave these rows out, and say so"
+            f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}, and a logarithmic axis has "
+            "no place for it; a negative token count means that the imported run did not say how many there "
+            "were: leave these rows out, and say so"
         )
     names = [rule for rule in SERIES if rule in set(frame["rule"])]
     names += [rule for rule in frame["rule"].unique() if rule not in SERIES]

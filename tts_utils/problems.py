@@ -162,8 +162,8 @@ def _as_problems(rows: list[tuple[str, dict[str, Any]]], name: str, source: str)
     for (place, _), problem in zip(rows, problems, strict=True):
         if not _is_unicode(problem.problem_id):
             raise ProblemError(
-                f"{place}: problem_id {problem.problem_id!r} holds half of a surrogate pair, which no table can "
-                "store; give the problem another identifier"
+                f"{place}: problem_id {problem.problem_id!r} holds half of a surrogate pair, which no table "
+                "can store; give the problem another identifier"
             )
         if problem.problem_id in places:
             raise ProblemError(
