@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tests import fakes
 from tts_utils import answers, charts, cli, mdp, store, voting
+from tts_utils._maths import PATIENCE
 from tts_utils.records import Problem, SamplingConfig
 
 TOWER = r"\boxed{9^{9^{9^9}}}"
@@ -64,7 +65,7 @@ def test_the_grader_answers_within_its_limit(name):
     answers.equivalent("1/2", "0.5")  # starts the process, which is not part of the limit
     began = time.monotonic()
     assert not answers.grade(answer, r"\frac{387}{2}")
-    assert time.monotonic() - began < answers.TIME_LIMIT + 3
+    assert time.monotonic() - began < answers.TIME_LIMIT * PATIENCE + 3  # by the clock, on a busy machine
     assert answers.equivalent("1/2", "0.5")  # and the next question is answered
 
 

@@ -5,6 +5,9 @@ this file is run as a script. It takes one question per line on standard input,
 ``{"a": ..., "b": ..., "seconds": ...}``, and reports on standard output: ``{"stage": "ready"}`` once; then,
 for each, the stages "a", "b" and "compare", and ``{"equal": true | false}``.
 
+The limit is one of processor time, so that a verdict does not depend on what else the machine is doing; a
+wall-clock limit, ten times as long, stands behind it.
+
 Why a process: math-verify's own limit is a signal, which works in the main thread only, and nothing inside a
 process ends one long operation on integers. Why not multiprocessing: it would import the caller's script
 again, and pickle.
@@ -20,6 +23,7 @@ import logging
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +32,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 START_LIMIT = 120.0  # seconds; importing SymPy is slow on a cold disk
+PATIENCE = 10.0  # wall-clock seconds allowed for each second of processor time
 MAX_BYTES = 2 << 30  # address space of the far end: a tower of powers must not take the machine's memory
 
 
@@ -44,8 +49,9 @@ class MathProcess:
     def equal(self, a: str, b: str, seconds: float) -> bool:
         """Say whether math-verify holds ``a`` and ``b`` equal, either way round; not in ``seconds`` means no.
 
-        Starting the process, once, comes on top of ``seconds``. An answer found to be beyond the limit by
-        itself is remembered, so that it costs the limit once and not once per comparison.
+        The seconds are of processor time, on systems that can count it (Windows counts wall-clock). Starting
+        the process, once, comes on top. An answer found to be beyond the limit by itself is remembered, so
+        that it costs the limit once and not once per comparison.
 
         Raises:
             RuntimeError: math-verify is missing, or its process does not start.
@@ -59,7 +65,7 @@ class MathProcess:
                 self._start()
             question = json.dumps({"a": a, "b": b, "seconds": seconds})
             try:
-                return self._ask(question, {"a": a, "b": b}, time.monotonic() + seconds)
+                return self._ask(question, {"a": a, "b": b}, time.monotonic() + PATIENCE * seconds)
             except BaseException:  # an interrupted question must not answer the next one
                 self.stop()
                 raise
@@ -123,8 +129,23 @@ def _forward(stream: object, reports: queue.Queue[str | None]) -> None:
     reports.put(None)
 
 
+def _limit(seconds: float) -> None:
+    """End this process after so much processor time, or ten times that by the clock; 0 lifts the limit.
+
+    Neither needs Python's attention, so they end it inside one long operation on integers too.
+    """
+    on_unix = hasattr(signal, "setitimer")
+    if on_unix:
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process that does not catch it
+    if seconds:
+        wall = seconds * PATIENCE if on_unix else seconds
+        faulthandler.dump_traceback_later(wall, exit=True, file=sys.stderr)
+    else:
+        faulthandler.cancel_dump_traceback_later()
+
+
 def serve() -> None:
-    """Answer questions until standard input ends; never outlive a question by more than its seconds."""
+    """Answer questions until standard input ends; a question that takes longer than its seconds ends it."""
     with contextlib.suppress(ImportError, OSError, ValueError):  # not on every system
         import resource
 
@@ -160,9 +181,7 @@ def serve() -> None:
     say(stage="ready")
     for line in sys.stdin:
         question = json.loads(line)
-        # A thread of C: it ends the process even inside one long operation on integers, and when the parent
-        # is gone.
-        faulthandler.dump_traceback_later(question["seconds"], exit=True, file=sys.stderr)
+        _limit(question["seconds"])
         try:
             say(stage="a")
             a = read(question["a"])
@@ -172,7 +191,7 @@ def serve() -> None:
             equal = verify(a, b, timeout_seconds=None) or verify(b, a, timeout_seconds=None)
         except Exception:  # RecursionError and MemoryError too: what cannot be read is equal to nothing
             equal = False
-        faulthandler.cancel_dump_traceback_later()
+        _limit(0)
         say(equal=bool(equal))
 
 

@@ -67,7 +67,7 @@ def accuracy_by_budget(
     if not (frame[x] > 0).all():
         worst = frame.loc[~(frame[x] > 0)].iloc[0]
         raise ValueError(
-            f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}, and a logarithmic axis has "
+            f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}; a logarithmic axis has "
             "no place for it; a negative token count means that the imported run did not say how many there "
             "were: leave these rows out, and say so"
         )
