@@ -8,8 +8,7 @@ The real tests need an environment of their own, since vLLM brings its own torch
     OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py
 
 On a GPU requirements-gpu.txt and pytest do. One thread on a CPU that others use too: with more, vLLM waits
-for the slowest one at every layer. vLLM's kernels want heads of 32 dimensions at least (on a CPU 32, 64, 80,
-96, ...), which the lab's are not; ``wide_heads`` widens them without changing what the model computes.
+for the slowest one at every layer.
 """
 
 from __future__ import annotations
@@ -29,16 +28,18 @@ torch = pytest.importorskip("torch")
 from tests import tiny  # noqa: E402
 from tests.test_prm_formats import STEPS, tokenizer_for, trajectory  # noqa: E402
 from tests.tiny import problem  # noqa: E402
-from tts_utils import policy_vllm  # noqa: E402
-from tts_utils.policies import BackendError, TransformersPolicy, load_policy  # noqa: E402
+from tts_utils import policy_vllm, prm_vllm  # noqa: E402
+from tts_utils.mdp import state_of  # noqa: E402
+from tts_utils.policies import BackendError, TransformersPolicy, find_model, load_policy  # noqa: E402
 from tts_utils.policy_requests import request_seed  # noqa: E402
 from tts_utils.policy_server import find_served_model  # noqa: E402
 from tts_utils.prm_formats import FORMATS  # noqa: E402
 from tts_utils.prm_heads import head_model_class  # noqa: E402
 from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402
-from tts_utils.prms import BadScores, TransformersPRM, load_prm  # noqa: E402
-from tts_utils.problems import load_problems  # noqa: E402
+from tts_utils.prms import BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
+from tts_utils.problems import data_dir, load_problems  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
+from tts_utils.wide_heads import widened  # noqa: E402
 
 CONFIG = SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=40, seed=3, stop=("\n\n",))
 GREEDY = SamplingConfig(temperature=0, max_tokens=160)
@@ -94,38 +95,11 @@ def small_model(kind: str, vocabulary: int):
     return model.eval()
 
 
-def wide_heads(model, width: int = 32):
-    """The same Llama with heads of ``width`` dimensions: zeros between, and rotary pairs at their old speed.
-
-    Pair i of d/2 turns at theta**(-2i/d); put at place i of width/2 it does so with theta**(width/d). The
-    query takes up the change of the attention's scale, d**-0.5.
-    """
-    from transformers import LlamaForCausalLM
-
-    config = type(model.config).from_dict(model.config.to_dict())
-    heads, size = config.num_attention_heads, config.head_dim
-    assert config.num_key_value_heads == heads and size <= width
-    config.head_dim = width
-    config.rope_parameters = {
-        **config.rope_parameters, "rope_theta": config.rope_parameters["rope_theta"] ** (width / size)
-    }  # fmt: skip
-    half = torch.arange(size // 2)
-    place = torch.cat([half, width // 2 + half])
-    places = (width * torch.arange(heads)[:, None] + place).flatten()  # (heads * size,)
-    weights = model.state_dict()
-    for name, weight in weights.items():
-        if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
-            wide = weight.new_zeros(heads * width, weight.shape[1])
-            wide[places] = weight * ((width / size) ** 0.5 if "q_proj" in name else 1)
-            weights[name] = wide
-        elif name.endswith("o_proj.weight"):
-            wide = weight.new_zeros(weight.shape[0], heads * width)
-            wide[:, places] = weight
-            weights[name] = wide
-    widened = LlamaForCausalLM(config)
-    widened.load_state_dict(weights)
-    widened.generation_config = model.generation_config
-    return widened.eval()
+MODELS = sorted(path.parent for path in (data_dir() / "models").glob("*/training.json"))
+SHIPPED = {
+    "policies": [folder.name for folder in MODELS if not (folder / "tts_prm.json").exists()],
+    "prms": [folder.name for folder in MODELS if (folder / "tts_prm.json").exists()],
+}
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +112,9 @@ def lab():
 def wide_lab(lab, tmp_path_factory):
     """A folder with the same policy for vLLM."""
     path = tmp_path_factory.mktemp("wide") / "lab-llama-l"
-    wide_heads(lab.model).save_pretrained(path)
+    widened(lab.model).save_pretrained(path)
     lab.tokenizer.save_pretrained(path)
     return str(path)
-
-
-def test_wide_heads_change_nothing(lab):
-    ids = torch.tensor([lab.prompt_ids(State(load_problems("lab-500")[0], ("7 + 5 = 12.\n\n",)))])
-    with torch.inference_mode():
-        assert torch.allclose(wide_heads(lab.model)(ids).logits, lab.model(ids).logits, atol=1e-3)
 
 
 # --- without vLLM ---
@@ -186,6 +154,8 @@ def fake(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", module)
     monkeypatch.setitem(sys.modules, "vllm.config", config)
     monkeypatch.setattr(policy_vllm, "installed_version", lambda: "0.32.0")
+    for loader in (policy_vllm, prm_vllm):  # the fake takes heads of any size
+        monkeypatch.setattr(loader, "runnable", lambda source, config, load=None: source)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for key in policy_vllm.CPU_ENVIRONMENT:
         monkeypatch.setenv(key, "")  # so that it is put back afterwards
@@ -443,6 +413,32 @@ def test_real_samples_do_not_depend_on_their_batch(engine):
     for c in (c for row in pool for c in row):
         assert c.text.endswith("\n\n") == (c.finish_reason == "stop") and "<|eos|>" not in c.text
         assert (c.num_tokens == 12) >= (c.finish_reason == "length")
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", SHIPPED["policies"])
+def test_real_every_shipped_policy_writes_the_same_greedy_text(name):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    policy = load_policy(name, backend="vllm", max_model_len=768, max_num_seqs=16)
+    config = SamplingConfig(temperature=0, max_tokens=60)
+    states = lab_states()[::4]
+    assert policy.sample(states, 1, config) == load_policy(name, "cpu").sample(states, 1, config)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", SHIPPED["prms"])
+def test_real_every_shipped_prm_of_a_format_that_vllm_runs_gives_the_same_scores(name):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    if format_name(find_model(name)) == "skywork":
+        with pytest.raises(BackendError, match="skywork"):
+            load_vllm_prm(name)
+        return
+    prm, reference = load_vllm_prm(name, max_model_len=768, max_num_seqs=16), load_prm(name, "cpu")
+    states = [state_of(p, p.solution) for p in load_problems("lab-500")[::50]]
+    for one, other in zip(prm.score(states), reference.score(states), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
 
 
 @pytest.mark.vllm

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.metadata
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
 from tts_utils.prompts import R1_DISTILL, Family, family_of
 from tts_utils.records import Continuation, SamplingConfig, State
 from tts_utils.tokenizer import load_tokenizer
+from tts_utils.wide_heads import CPU_SIZES, head_size, widened
 
 SUPPORTED = ((0, 19), (0, 34))
 """Versions of vLLM that are supported: from the first, up to but without the second."""
@@ -114,8 +118,27 @@ def load_vllm_policy(
     family = family or family_of(tokenizer, config.architectures)
     length = options.pop("max_model_len", LONG_CONTEXT if family == R1_DISTILL else CONTEXT)
     options = engine_options(config, length, **{"enable_prefix_caching": True, **options})
-    llm = start_engine(vllm, source, options)
+    llm = start_engine(vllm, runnable(source, config), options)
     return VLLMPolicy(name, llm, tokenizer, family, options["max_model_len"], num_params, revision)
+
+
+def runnable(source: str, config, load: Callable[[], Any] | None = None) -> str:
+    """The folder that vLLM is to load: the source, or on a CPU a widened copy if its heads are too narrow.
+
+    The copy lies in a temporary folder until this process ends. ``load`` makes the model; by default it is a
+    causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if torch.cuda.is_available() or head_size(config) >= min(CPU_SIZES):
+        return source
+    folder = tempfile.TemporaryDirectory(prefix="tts-wide-")
+    atexit.register(folder.cleanup)
+    load = load or (lambda: AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32))
+    widened(load(), min(CPU_SIZES)).save_pretrained(folder.name)
+    load_tokenizer(source).save_pretrained(folder.name)
+    return folder.name
 
 
 def start_engine(vllm, source: str, options: dict):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from tts_utils.policies import find_model, revision_of
 from tts_utils.policy_requests import BackendError
-from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, start_engine
+from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, runnable, start_engine
 from tts_utils.prm_formats import FORMATS, Encoded, Format
-from tts_utils.prm_heads import head_model_class
+from tts_utils.prm_heads import head_model_class, load_head_model
 from tts_utils.prms import BadScores, check_scores, format_name
 from tts_utils.records import State, StepScores
 from tts_utils.tokenizer import load_tokenizer
@@ -38,9 +38,9 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
     kind = format_name(source)
     format_class = FORMATS[kind]
     if format_class.head not in COLUMN:
-        runnable = ", ".join(repr(k) for k, f in FORMATS.items() if f.head in COLUMN)
+        those = ", ".join(repr(k) for k, f in FORMATS.items() if f.head in COLUMN)
         raise BackendError(
-            f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {runnable}. "
+            f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {those}. "
             "Load it with the transformers backend"
         )
     vllm = import_vllm()
@@ -51,7 +51,8 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
     config = AutoConfig.from_pretrained(source)
     length = options.pop("max_model_len", CONTEXT)
     options = engine_options(config, length, **pooling_options(tokenizer, text_format, config), **options)
-    llm = start_engine(vllm, source, options)
+    folder = runnable(source, config, lambda: load_head_model(source, text_format.head, "cpu"))
+    llm = start_engine(vllm, folder, options)
     revision = f"{revision_of(source)} vllm".strip()
     num_params = _num_params(config, text_format.head)
     return VLLMPRM(name or name_or_path, llm, text_format, options["max_model_len"], num_params, revision)
