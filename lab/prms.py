@@ -21,8 +21,8 @@ from tts_utils.prm_heads import head_model_class
 from tts_utils.prms import PRM, TransformersPRM
 from tts_utils.records import Problem, State
 
-TERSE = ("lab-llama-s", "lab-llama-m")
-VERBOSE = ("lab-qwen-s", "lab-qwen-m")
+TERSE = ("lab-llama-m", "lab-llama-l")
+VERBOSE = ("lab-qwen-m", "lab-qwen-l")
 # A chat that may begin with a system message, which Qwen2.5-Math-PRM's format has.
 CHAT_WITH_SYSTEM = (
     "{% for m in messages %}"
@@ -71,8 +71,8 @@ PRMS = (
     PRMSpec(
         "lab-math-shepherd",
         "math-shepherd",
-        "lab-llama-m",
-        TERSE,
+        "lab-llama-l",
+        TERSE[:1],
         False,
         _training(20),
         31,

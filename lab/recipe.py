@@ -61,12 +61,12 @@ class Recipe:
 FULL = Recipe(
     policies=POLICIES,
     completers={
-        "lab-llama-s": "lab-llama-l",
         "lab-llama-m": "lab-llama-l",
-        "lab-qwen-s": "lab-qwen-l",
+        "lab-llama-l": "lab-llama-l",
         "lab-qwen-m": "lab-qwen-l",
+        "lab-qwen-l": "lab-qwen-l",
     },
-    labels=LabelConfig(num_shards=8),
+    labels=LabelConfig(num_shards=16),
     prms=PRMS,
     sampling=SamplingConfig(max_tokens=320),
     long_tokens=640,
