@@ -105,13 +105,13 @@ SHIPPED = {
 @pytest.fixture(scope="module")
 def lab():
     """The shipped policy that the real tests run, by transformers."""
-    return load_policy("lab-llama-l", "cpu")
+    return load_policy("lab-llama-m", "cpu")
 
 
 @pytest.fixture(scope="module")
 def wide_lab(lab, tmp_path_factory):
     """A folder with the same policy for vLLM."""
-    path = tmp_path_factory.mktemp("wide") / "lab-llama-l"
+    path = tmp_path_factory.mktemp("wide") / "lab-llama-m"
     widened(lab.model).save_pretrained(path)
     lab.tokenizer.save_pretrained(path)
     return str(path)
@@ -371,7 +371,7 @@ def test_wrong_counts_and_long_trajectories_name_the_problem(fake_prm):
 def engine(wide_lab):
     """The lab's policy in vLLM."""
     pytest.importorskip("vllm", reason="see the head of this file")
-    return load_policy(wide_lab, name="lab-llama-l", backend="vllm", max_model_len=512, max_num_seqs=64)
+    return load_policy(wide_lab, name="lab-llama-m", backend="vllm", max_model_len=512, max_num_seqs=64)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -413,32 +413,6 @@ def test_real_samples_do_not_depend_on_their_batch(engine):
     for c in (c for row in pool for c in row):
         assert c.text.endswith("\n\n") == (c.finish_reason == "stop") and "<|eos|>" not in c.text
         assert (c.num_tokens == 12) >= (c.finish_reason == "length")
-
-
-@pytest.mark.vllm
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", SHIPPED["policies"])
-def test_real_every_shipped_policy_writes_the_same_greedy_text(name):
-    pytest.importorskip("vllm", reason="see the head of this file")
-    policy = load_policy(name, backend="vllm", max_model_len=768, max_num_seqs=16)
-    config = SamplingConfig(temperature=0, max_tokens=60)
-    states = lab_states()[::4]
-    assert policy.sample(states, 1, config) == load_policy(name, "cpu").sample(states, 1, config)
-
-
-@pytest.mark.vllm
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", SHIPPED["prms"])
-def test_real_every_shipped_prm_of_a_format_that_vllm_runs_gives_the_same_scores(name):
-    pytest.importorskip("vllm", reason="see the head of this file")
-    if format_name(find_model(name)) == "skywork":
-        with pytest.raises(BackendError, match="skywork"):
-            load_vllm_prm(name)
-        return
-    prm, reference = load_vllm_prm(name, max_model_len=768, max_num_seqs=16), load_prm(name, "cpu")
-    states = [state_of(p, p.solution) for p in load_problems("lab-500")[::50]]
-    for one, other in zip(prm.score(states), reference.score(states), strict=True):
-        assert one.scores == pytest.approx(other.scores, abs=1e-4)
 
 
 @pytest.mark.vllm
@@ -495,7 +469,7 @@ def address(wide_lab):
 @pytest.mark.filterwarnings("default")
 def test_real_server_writes_what_the_engine_writes(address, wide_lab, engine, lab):
     policy = load_policy(
-        wide_lab, name="lab-llama-l", backend="server", server_url=address, concurrency=16, retries=8
+        wide_lab, name="lab-llama-m", backend="server", server_url=address, concurrency=16, retries=8
     )
     greedy = SamplingConfig(temperature=0, max_tokens=160, stop=("\n\n",))
     assert policy.sample(lab_states(), 1, greedy) == lab.sample(lab_states(), 1, greedy)
@@ -505,3 +479,32 @@ def test_real_server_writes_what_the_engine_writes(address, wide_lab, engine, la
     with pytest.raises(BackendError, match="no model called 'elsewhere/x'"):
         find_served_model(policy.server, ["elsewhere/x"])
     policy.server.hang_up()
+
+
+# The following start engines of their own, after which the one above no longer runs.
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", SHIPPED["policies"])
+def test_real_every_shipped_policy_writes_the_same_greedy_text(name):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    policy = load_policy(name, backend="vllm", max_model_len=768, max_num_seqs=16)
+    config = SamplingConfig(temperature=0, max_tokens=60)
+    states = lab_states()[::4]
+    assert policy.sample(states, 1, config) == load_policy(name, "cpu").sample(states, 1, config)
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("name", SHIPPED["prms"])
+def test_real_every_shipped_prm_of_a_format_that_vllm_runs_gives_the_same_scores(name):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    if format_name(find_model(name)) == "skywork":
+        with pytest.raises(BackendError, match="skywork"):
+            load_vllm_prm(name)
+        return
+    prm, reference = load_vllm_prm(name, max_model_len=768, max_num_seqs=16), load_prm(name, "cpu")
+    states = [state_of(p, p.solution) for p in load_problems("lab-500")[::50]]
+    for one, other in zip(prm.score(states), reference.score(states), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
