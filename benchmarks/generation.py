@@ -45,7 +45,7 @@ def generate(policy, prompts: list[list[int]], max_tokens: int, temperature: flo
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--policy", default="lab-llama-s", help="lab policy, folder or Hub id")
+    options.add_argument("--policy", default="lab-llama-m", help="lab policy, folder or Hub id")
     options.add_argument("--dataset", default="lab-500", help="whose problems are the prompts")
     options.add_argument("--problems", type=int, default=64)
     options.add_argument("--n", type=int, default=16, help="completions of each")

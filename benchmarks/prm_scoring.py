@@ -18,7 +18,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--prm", default="lab-math-shepherd", help="lab PRM, folder or Hub id")
     options.add_argument("--dataset", default="lab-500")
-    options.add_argument("--policy", default="lab-llama-s", help="whose stored samples are scored")
+    options.add_argument("--policy", default="lab-llama-m", help="whose stored samples are scored")
     options.add_argument("--problems", type=int, default=200)
     options.add_argument("--n", type=int, default=16, help="stored samples of each problem")
     options.add_argument("--batch-tokens", type=int, nargs="+", default=[1024, 4096, 16_384, 65_536])

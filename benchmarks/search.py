@@ -104,7 +104,7 @@ def prm_tokens(prm, problems: Sequence[Problem], results: Sequence[SearchResult]
 
 def main() -> None:
     options = parser(__doc__)
-    options.add_argument("--policy", default="lab-llama-s", help="lab policy, folder or Hub id")
+    options.add_argument("--policy", default="lab-llama-m", help="lab policy, folder or Hub id")
     options.add_argument("--prm", default="lab-math-shepherd", help="lab PRM, folder or Hub id")
     options.add_argument("--dataset", default="lab-500")
     options.add_argument("--problems", type=int, default=200)

@@ -33,6 +33,6 @@ def curves(policy: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    chart = charts.accuracy_by_budget(curves("lab-llama-s")).properties(width=560, background="white")
+    chart = charts.accuracy_by_budget(curves("lab-llama-m")).properties(width=560, background="white")
     chart.save(TARGET)
     print(TARGET)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-POLICY, PRM = "lab-llama-s", "lab-math-shepherd"
+POLICY, PRM = "lab-llama-m", "lab-math-shepherd"
 
 
 def run(name: str, *options: str) -> str:

@@ -221,7 +221,7 @@ def test_a_lesson_has_its_parts_in_order(path):
 # --- what the lessons' prose says of the stored tables
 
 
-@pytest.fixture(scope="module", params=["lab-llama-s", "lab-llama-l"])
+@pytest.fixture(scope="module", params=["lab-llama-m", "lab-llama-l"])
 def stored(request):
     """Samples, greedy samples and step labels of one policy on lab-500."""
     samples = store.read_samples("lab-500", request.param)
@@ -250,8 +250,8 @@ def test_one_greedy_answer_is_right_more_often_than_one_draw(stored):
 
 
 def test_the_problem_of_lesson_1_has_a_block_that_is_blue_and_crossed():
-    samples = store.read_samples("lab-500", "lab-llama-s")
-    labels = store.read_step_labels("lab-500", "lab-llama-s")
+    samples = store.read_samples("lab-500", "lab-llama-m")
+    labels = store.read_step_labels("lab-500", "lab-llama-m")
     here = samples["problem_id"] == "lab-500/156"
     walks = samples[here].assign(labels=labels["labels"][here])
     slip_at_first = walks["labels"].map(lambda verdicts: not verdicts[0])
