@@ -404,7 +404,7 @@ def test_real_greedy_text_equals_transformers_from_every_state(engine, lab, stop
 @pytest.mark.vllm
 @pytest.mark.filterwarnings("default")
 def test_real_samples_do_not_depend_on_their_batch(engine):
-    config = SamplingConfig(temperature=1.5, max_tokens=12, seed=4, stop=("\n\n",))
+    config = SamplingConfig(temperature=1.5, max_tokens=30, seed=4, stop=("\n\n",))
     states = lab_states()[:6]
     pool = engine.sample(states, 6, config)
     assert engine.sample(states[3:4], 2, config, first=2) == [pool[3][2:4]]
@@ -412,23 +412,7 @@ def test_real_samples_do_not_depend_on_their_batch(engine):
     assert {c.finish_reason for row in pool for c in row} >= {"stop", "length"}
     for c in (c for row in pool for c in row):
         assert c.text.endswith("\n\n") == (c.finish_reason == "stop") and "<|eos|>" not in c.text
-        assert (c.num_tokens == 12) >= (c.finish_reason == "length")
-
-
-@pytest.mark.vllm
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("kind", RUNNABLE)
-def test_real_prm_scores_equal_transformers(folders, kind):
-    pytest.importorskip("vllm", reason="see the head of this file")
-    reference: TransformersPRM = load_prm(folders(kind), "cpu")
-    prm = load_vllm_prm(folders(kind), max_model_len=512, max_num_seqs=32)
-    states = [trajectory(i) for i in range(20)]
-    spread = set()
-    for one, other in zip(prm.score(states), reference.score(states), strict=True):
-        assert one.scores == pytest.approx(other.scores, abs=1e-4)
-        assert one.num_tokens == other.num_tokens
-        spread |= {round(score, 2) for score in one.scores}
-    assert len(spread) > 10
+        assert (c.num_tokens == 30) >= (c.finish_reason == "length")
 
 
 @pytest.fixture(scope="module")
@@ -482,6 +466,22 @@ def test_real_server_writes_what_the_engine_writes(address, wide_lab, engine, la
 
 
 # The following start engines of their own, after which the one above no longer runs.
+
+
+@pytest.mark.vllm
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_real_prm_scores_equal_transformers(folders, kind):
+    pytest.importorskip("vllm", reason="see the head of this file")
+    reference: TransformersPRM = load_prm(folders(kind), "cpu")
+    prm = load_vllm_prm(folders(kind), max_model_len=512, max_num_seqs=32)
+    states = [trajectory(i) for i in range(20)]
+    spread = set()
+    for one, other in zip(prm.score(states), reference.score(states), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-4)
+        assert one.num_tokens == other.num_tokens
+        spread |= {round(score, 2) for score in one.scores}
+    assert len(spread) > 10
 
 
 @pytest.mark.vllm
