@@ -12,11 +12,10 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 @app.command()
 def build(
-    smoke: bool = typer.Option(False, help="All stages at toy size, into --work/smoke."),
+    smoke: bool = typer.Option(False, help="All stages at toy size, into work/smoke."),
     data: Path = typer.Option(
         None, help="Where problems, models and tables go; default: data/ of the checkout."
     ),
-    work: Path = typer.Option(Path("work"), help="Where intermediate files go."),
     device: str = typer.Option(None, help="cpu or cuda; default: a GPU where there is one."),
     only: str = typer.Option("", help='Only stages whose name starts with this, as in "policy lab-llama".'),
 ) -> None:
@@ -32,10 +31,9 @@ def build(
 
     recipe = recipes.smoke() if smoke else recipes.FULL
     if smoke:
-        work = work / "smoke"
-        data = data or work / "data"
+        data = data or Path("work") / "smoke"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for stage in stages(recipe, data or data_dir(), work, device, log=typer.echo):
+    for stage in stages(recipe, data or data_dir(), device, log=typer.echo):
         if not stage.name.startswith(only):
             continue
         if stage.is_done():
@@ -52,7 +50,6 @@ def labels(
     policy: str = typer.Argument(help="The policy whose rollouts are labelled."),
     part: int = typer.Option(0, help="This process writes the shards k with k % parts == part."),
     parts: int = typer.Option(1, help="How many processes share the shards."),
-    work: Path = typer.Option(Path("work"), help="Where the shards go."),
     device: str = typer.Option("cpu", help="cpu or cuda."),
 ) -> None:
     """Write the shards of Monte-Carlo labels only; run one process per core to share the work."""
@@ -60,7 +57,7 @@ def labels(
     from lab.recipe import FULL
     from tts_utils.problems import data_dir
 
-    make_labels(FULL, policy, data_dir(), work / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, data_dir(), data_dir() / "labels", device, typer.echo, part, parts)
 
 
 @app.command()

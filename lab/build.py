@@ -33,7 +33,7 @@ class Stage:
     make: Callable[[], None]
 
 
-def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> Iterator[Stage]:
+def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage]:
     """All stages in order; each is found done or not when its turn comes."""
     problems = data / "problems"
     yield Stage(
@@ -50,7 +50,7 @@ def stages(recipe: Recipe, data: Path, work: Path, device: str, log=print) -> It
             (folder / "training.json").exists,
             lambda spec=spec, folder=folder: _policy(spec, folder, data, device, log),
         )
-    labels = work / "labels"
+    labels = data / "labels"
     for name in recipe.completers:
         yield Stage(
             f"labels {name}",
@@ -134,6 +134,7 @@ def make_labels(
     for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
         frame = pd.read_parquet(path)
         log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
+        manifest.record_files([path, path.with_suffix(".json")], data=data, command=COMMAND)
 
 
 def _load(data: Path, name: str, device: str) -> TransformersPolicy:

@@ -356,11 +356,11 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
 
     data, said = tmp_path / "data", []
     small = recipe.smoke()
-    for stage in stages(small, data, tmp_path, "cpu", said.append):
+    for stage in stages(small, data, "cpu", said.append):
         if not stage.is_done():
             stage.make()
     assert store.verify(data) == []
-    again = list(stages(small, data, tmp_path, "cpu", said.append))
+    again = list(stages(small, data, "cpu", said.append))
     open_ended = [stage for stage in again if not stage.is_done()]  # the store says what they lack
     assert {stage.name.split()[0] for stage in open_ended} == {"tables", "searches"}
     made = {path: path.read_bytes() for path in data.rglob("*.parquet")}
