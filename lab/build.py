@@ -11,14 +11,14 @@ import pandas as pd
 
 from lab.checker import check_steps
 from lab.labels import label_shards, labelling_cost
+from lab.memory import RememberingPolicy, RememberingPRM
 from lab.policies import PolicySpec, train_policy
 from lab.prms import PRMSpec, train_prm
 from lab.problems import datasets, write_problems
 from lab.recipe import Recipe
 from tts_utils import fill, manifest, searches
 from tts_utils.policies import TransformersPolicy, load_policy
-from tts_utils.prms import load_prm
-from tts_utils.tree_search import TreeSearch
+from tts_utils.prms import TransformersPRM, load_prm
 
 COMMAND = "python -m lab build"
 
@@ -75,18 +75,15 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
                 lambda: False,  # the store knows best what is missing
                 lambda spec=spec, dataset=dataset: _tables(spec, recipe, dataset, data, device, log),
             )
-    for policy in recipe.policies:
-        for prm in recipe.prms:
-            grid = recipe.grid(policy.name, prm.name)
-            for dataset in recipe.search_sets:
-                yield Stage(
-                    f"searches {policy.name} {prm.name} {dataset}",
-                    f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {len(grid)} searches",
-                    lambda: False,
-                    lambda policy=policy, prm=prm, dataset=dataset, grid=grid: _searches(
-                        policy, prm, grid, recipe, dataset, data, device, log
-                    ),
-                )
+    for spec in recipe.policies:
+        for dataset in recipe.search_sets:
+            count = sum(len(recipe.grid(spec.name, prm.name)) for prm in recipe.prms)
+            yield Stage(
+                f"searches {spec.name} {dataset}",
+                f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {count} searches",
+                lambda: False,
+                lambda spec=spec, dataset=dataset: _searches(spec, recipe, dataset, data, device, log),
+            )
 
 
 def _count(path: Path, recipe: Recipe) -> int:
@@ -141,6 +138,17 @@ def _load(data: Path, name: str, device: str) -> TransformersPolicy:
     return load_policy(str(data / "models" / name), device, name=name)
 
 
+def _load_prm(data: Path, name: str, device: str) -> TransformersPRM:
+    return load_prm(str(data / "models" / name), device, name=name)
+
+
+def _is_trained(data: Path, spec: PRMSpec, log) -> bool:
+    there = (data / "models" / spec.name / "training.json").exists()
+    if not there:
+        log(f"{spec.name} is not trained yet: run this stage again when it is")
+    return there
+
+
 def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
     frames, held_out = [], []
     for name in spec.sources:
@@ -165,39 +173,31 @@ def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: 
         log(f"{filled.path.name}: {filled.added} samples added in {filled.seconds:.0f} s")
         fill.fill_step_labels(filled.table, check_steps, limit=recipe.limit, data=data)
         for prm_spec in recipe.prms:
-            if not (data / "models" / prm_spec.name / "training.json").exists():
-                log(f"{prm_spec.name} is not trained yet: run this stage again when it is")
+            if not _is_trained(data, prm_spec, log):
                 continue
-            prm = load_prm(str(data / "models" / prm_spec.name), device, name=prm_spec.name)
+            prm = _load_prm(data, prm_spec.name, device)
             scored = fill.fill_step_scores(filled.table, prm, limit=recipe.limit, data=data)
             log(f"{prm_spec.name}: {scored.added} samples scored in {scored.seconds:.0f} s")
 
 
-def _searches(
-    policy: PolicySpec,
-    prm: PRMSpec,
-    grid: tuple[TreeSearch, ...],
-    recipe: Recipe,
-    dataset: str,
-    data: Path,
-    device: str,
-    log,
-) -> None:
-    models = (
-        _load(data, policy.name, device),
-        load_prm(str(data / "models" / prm.name), device, name=prm.name),
-    )
-    for search in grid:
-        filled = searches.fill_searches(
-            dataset,
-            *models,
-            search,
-            recipe.sampling_of(policy),
-            limit=recipe.limit,
-            data=data,
-            progress=_progress(log),
-        )
-        log(f"{filled.path.name}: {filled.added} nodes added in {filled.seconds:.0f} s")
+def _searches(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
+    policy = RememberingPolicy(_load(data, spec.name, device))
+    for prm_spec in recipe.prms:
+        if not _is_trained(data, prm_spec, log):
+            continue
+        prm = RememberingPRM(_load_prm(data, prm_spec.name, device))
+        for search in recipe.grid(spec.name, prm_spec.name):
+            filled = searches.fill_searches(
+                dataset,
+                policy,
+                prm,
+                search,
+                recipe.sampling_of(spec),
+                limit=recipe.limit,
+                data=data,
+                progress=_progress(log),
+            )
+            log(f"{filled.path.name}: {filled.added} nodes added in {filled.seconds:.0f} s")
 
 
 def _progress(log):

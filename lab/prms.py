@@ -61,7 +61,7 @@ FRESH_LAYERS = 2
 CLEAN = 0.15  # clean solutions of the training stream for every rollout
 
 
-def _training(millions: float, peak_lr: float = 1.5e-3, bfloat16: bool = False) -> TrainingConfig:
+def _training(millions: float, peak_lr: float = 1.5e-3, bfloat16: bool = True) -> TrainingConfig:
     return TrainingConfig(
         int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, lm_weight=0.3, bfloat16=bfloat16
     )
@@ -74,7 +74,7 @@ PRMS = (
         "lab-llama-l",
         TERSE[:1],
         False,
-        _training(20),
+        _training(20, bfloat16=False),
         31,
         "peiyi9979/math-shepherd-mistral-7b-prm",
     ),
@@ -134,7 +134,7 @@ PRMS = (
         "lab-qwen-xl",
         TERSE + VERBOSE,
         True,
-        _training(25, 1e-3, True),
+        _training(20, 1e-3),
         37,
         "Qwen/Qwen2.5-Math-PRM-72B",
     ),
