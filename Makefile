@@ -31,10 +31,7 @@ test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
 
 bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
-	@{ echo "# Speed, measured side by side"; echo; echo "Written by \`make bench\`; each section names its own command."; } > benchmarks/results.md
-	@for name in generation prm_scoring search analysis; do \
-	  echo "$$name ..."; .venv-test/bin/python benchmarks/$$name.py >> benchmarks/results.md || exit 1; done
-	@echo "The figures are in benchmarks/results.md."
+	.venv-test/bin/python -m benchmarks
 
 lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, links
 	.venv-lint/bin/ruff check .

@@ -9,11 +9,9 @@ scaled up.
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
-from common import heading, measure, mib, parser, table
 
+from benchmarks.common import heading, measure, mib, parser, table
 from tts_utils import metrics, voting
 
 
@@ -50,7 +48,7 @@ def plain(right, ids, methods, budgets, resamples: int, rng: np.random.Generator
     return result
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--problems", type=int, default=500)
     options.add_argument("--samples", type=int, default=256, help="in the pool of each problem; a power of 2")
@@ -58,7 +56,7 @@ def main() -> None:
     options.add_argument("--resamples", type=int, default=200)
     options.add_argument("--baseline-resamples", type=int, default=2)
     options.add_argument("--seed", type=int, default=0)
-    args = options.parse_args()
+    args = options.parse_args(argv)
 
     rng = np.random.default_rng(args.seed)
     budgets = [2**k for k in range(args.samples.bit_length()) if 2**k <= args.samples]
@@ -77,19 +75,18 @@ def main() -> None:
             methods[f"prm{prm}/{name}"] = (scores[how] if how else None, rule)
     del step_scores
     heading(
-        "Analysis",
+        "analysis",
+        argv,
         f"{args.problems} problems x {args.samples} samples x {args.prms} PRMs x {len(voting.RULES)} rules x "
         f"N in {{{', '.join(map(str, budgets))}}}, {args.resamples} resamples each: synthetic arrays. "
         "One process; the baseline was timed on "
         f"{args.baseline_resamples} resamples and scaled to {args.resamples}.",
     )
-    began = time.process_time()
     curves, cost = measure(
         lambda: metrics.accuracy_per_problem(
             right, ids, methods, budgets, args.resamples, np.random.default_rng(1)
         )
     )
-    processor = time.process_time() - began
     subsets, slow = measure(
         lambda: plain(right, ids, methods, budgets, args.baseline_resamples, np.random.default_rng(2))
     )
@@ -100,7 +97,8 @@ def main() -> None:
         assert np.array_equal(curves[name][:, -1], expected), name
     apart = max(abs(curves[m].mean(axis=0) - subsets[m].mean(axis=0)).max() for m in methods)
     slow_seconds = slow.seconds * args.resamples / args.baseline_resamples
-    choices = len(methods) * args.problems * (len(budgets) - 1) * args.resamples  # the whole pool has one
+    drawn = (len(budgets) - 1) * args.resamples  # the whole pool is one subset, and counts for nothing here
+    choices = len(methods) * args.problems * drawn
     rows = [
         ("aggregation of step scores", took, 3 * args.prms * ids.size / took, None, memory),
         (
@@ -115,7 +113,7 @@ def main() -> None:
     ]
     names = ("part", "seconds", "trajectories or choices/s", "against the baseline")
     table([{**dict(zip(names, row, strict=False)), "peak MiB": mib(row[4])} for row in rows])
-    print(f"Processor time of accuracy_per_problem: {processor:.1f} s. ", end="")
+    print(f"Processor time of accuracy_per_problem: {cost.processor:.1f} s. ", end="")
     noise = 0.5 / (args.problems * args.baseline_resamples) ** 0.5
     print(f"Largest difference of an accuracy from the baseline's: {apart:.3f}; ", end="")
     print(f"the baseline's standard error is up to {noise:.3f} each.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import resource
 import shlex
@@ -29,24 +30,27 @@ class Cost:
 
     Attributes:
         seconds: wall-clock; the median where it was repeated.
-        peak: bytes, the largest resident memory of the process meanwhile (libraries and models included);
-            with a GPU model, the most that torch had allocated on it.
+        processor: seconds of processor time, all threads, all repeats; says what wall-clock does not on a
+            machine that others use too.
+        peak: bytes, the largest resident memory of the whole process meanwhile, libraries and models
+            included; with a GPU model, the most that torch had allocated on it.
     """
 
     seconds: float
+    processor: float
     peak: int
 
 
 def measure(work: Callable[[], Any], *, repeats: int = 1, device: str = "cpu") -> tuple[Any, Cost]:
     """Run ``work`` some times: its last result, and its cost."""
     _reset_peak(device)
-    seconds = []
+    seconds, started = [], time.process_time()
     for _ in range(repeats):
         began = time.perf_counter()
         result = work()
         _synchronise(device)
         seconds.append(time.perf_counter() - began)
-    return result, Cost(statistics.median(seconds), _peak(device))
+    return result, Cost(statistics.median(seconds), time.process_time() - started, _peak(device))
 
 
 def _synchronise(device: str) -> None:
@@ -129,6 +133,16 @@ def ceiling(model, rows: int, *, repeats: int = 30) -> Ceiling:
     return Ceiling(flops, rows * flops / cost.seconds)
 
 
+def square_product(size: int = 1024, *, device: str = "cpu") -> float:
+    """Floating-point operations per second of one large float32 matrix product: what the machine can do."""
+    import torch
+
+    left, right = torch.randn(2, size, size, device=device)
+    measure(lambda: left @ right, repeats=3, device=device)
+    _, cost = measure(lambda: left @ right, repeats=10, device=device)
+    return 2 * size**3 / cost.seconds
+
+
 def spread(dataset: str, count: int) -> list[Problem]:
     """So many problems of a data set, evenly spaced, so that every level is among them."""
     problems = load_problems(dataset)
@@ -153,14 +167,22 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def heading(title: str, setting: str) -> None:
-    """Print what was run, on what, with what."""
+def heading(name: str, argv: Sequence[str] | None, setting: str) -> None:
+    """Print what was run, on what, with what.
+
+    Args:
+        name: the benchmark's module.
+        argv: its arguments; None for those of the command line.
+        setting: what they amount to.
+    """
     now = manifest.circumstances()
-    found = [f"{name} {v}" for name in _LIBRARIES if (v := _version(name))]
-    print(f"\n## {title}\n")
-    print(f"    python {shlex.join([_relative(sys.argv[0]), *sys.argv[1:]])}\n")
+    found = [f"{library} {v}" for library in _LIBRARIES if (v := _version(library))]
+    given = sys.argv[1:] if argv is None else argv
+    print(f"## {name}\n")
+    print(f"    {shlex.join(['python', '-m', f'benchmarks.{name}', *given])}\n")
     print(f"{setting}\n")
-    print(f"- {now['date']} UTC, {now['hardware']}")
+    busy = f", load average {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    print(f"- {now['date']} UTC, {now['hardware']}{busy}")
     print(f"- tts_utils {now['code_version']}, Python {platform.python_version()}, {', '.join(found)}\n")
 
 
@@ -195,12 +217,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _relative(path: str) -> str:
-    folder = Path(__file__).resolve().parent
-    here = Path(path).resolve()
-    return f"{folder.name}/{here.name}" if here.parent == folder else here.name
 
 
 def _version(name: str) -> str:

@@ -8,15 +8,24 @@ The ceiling is the time of the model's matrix products alone, at the batch's sha
 
 from __future__ import annotations
 
-from common import ceiling, heading, measure, mib, parser, set_threads, spread, table
-
+from benchmarks.common import (
+    ceiling,
+    heading,
+    measure,
+    mib,
+    parser,
+    set_threads,
+    spread,
+    square_product,
+    table,
+)
 from tts_utils import mdp
 from tts_utils.policies import load_policy
 from tts_utils.records import SamplingConfig
 
 
 def generate(policy, prompts: list[list[int]], max_tokens: int, temperature: float, eos: set[int]) -> int:
-    """Sample one completion of every prompt in batches, as a user of transformers would; count tokens."""
+    """Sample one completion of every prompt, in batches, as users of transformers do; count its tokens."""
     import torch
 
     model, total = policy.model, 0
@@ -43,7 +52,7 @@ def generate(policy, prompts: list[list[int]], max_tokens: int, temperature: flo
     return total
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--policy", default="lab-llama-m", help="lab policy, folder or Hub id")
     options.add_argument("--dataset", default="lab-500", help="whose problems are the prompts")
@@ -54,7 +63,7 @@ def main() -> None:
     options.add_argument("--temperature", type=float, default=0.7)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    args = options.parse_args()
+    args = options.parse_args(argv)
     set_threads(args.threads)
 
     policy = load_policy(args.policy, args.device)
@@ -62,12 +71,13 @@ def main() -> None:
     prompts = [ids for state in states for ids in [policy.prompt_ids(state)] * args.n]
     config = SamplingConfig(args.temperature, max_tokens=args.max_tokens)
     heading(
-        "Generation",
+        "generation",
+        argv,
         f"{args.policy} ({policy.num_params:,} parameters), {args.problems} problems of {args.dataset} x "
         f"{args.n} completions, at most {args.max_tokens} new tokens, temperature {args.temperature}, "
         f"{args.device}, {args.threads} thread(s), median of {args.repeats}.",
     )
-    rows = []
+    peak, rows = square_product(device=args.device), []
     for ending in ("natural", "fixed"):
         if ending == "fixed":  # nothing ends a completion but the limit, on either side
             policy.eos_ids = frozenset()
@@ -81,7 +91,8 @@ def main() -> None:
             def ours() -> int:
                 return sum(c.num_tokens for row in policy.sample(states, args.n, config) for c in row)
 
-            best = ceiling(policy.model, min(batch, len(prompts))).tokens_per_second
+            products = ceiling(policy.model, min(batch, len(prompts)))
+            best = products.tokens_per_second
             speeds = {}
             for side, work in (("transformers generate", raw), ("TransformersPolicy", ours)):
                 work()  # once to warm up
@@ -114,6 +125,10 @@ def main() -> None:
                 }
             )
     table(rows)
+    print(
+        f"The model's matrix products ran at {products.flops_per_second / 1e9:.0f} GFLOP/s (batch {batch}), "
+        f"one product of 1,024 x 1,024 matrices at {peak / 1e9:.0f} GFLOP/s.\n"
+    )
 
 
 if __name__ == "__main__":

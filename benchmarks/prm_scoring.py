@@ -1,47 +1,61 @@
 """Scoring with a PRM in batches of a token budget, against one sequence per forward pass.
 
 The same code on both sides but for the budget; so the baseline, too, projects hidden states at step
-positions only. The trajectories are stored samples, each distinct one once.
+positions only. The trajectories are samples of a policy, drawn anew, each distinct one once.
 """
 
 from __future__ import annotations
 
 import statistics
 
-from common import ceiling, forward_passes, heading, measure, mib, parser, set_threads, spread, table
-
-from tts_utils import mdp, store
+from benchmarks.common import (
+    ceiling,
+    forward_passes,
+    heading,
+    measure,
+    mib,
+    parser,
+    set_threads,
+    spread,
+    table,
+)
+from tts_utils import mdp
+from tts_utils.policies import load_policy
 from tts_utils.prms import TransformersPRM, batches, load_prm
+from tts_utils.records import SamplingConfig
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--prm", default="lab-math-shepherd", help="lab PRM, folder or Hub id")
     options.add_argument("--dataset", default="lab-500")
-    options.add_argument("--policy", default="lab-llama-m", help="whose stored samples are scored")
+    options.add_argument("--policy", default="lab-llama-m", help="whose completions are scored")
     options.add_argument("--problems", type=int, default=200)
-    options.add_argument("--n", type=int, default=16, help="stored samples of each problem")
+    options.add_argument("--n", type=int, default=16, help="completions of each problem")
+    options.add_argument("--max-tokens", type=int, default=256, help="of a completion")
     options.add_argument("--batch-tokens", type=int, nargs="+", default=[1024, 4096, 16_384, 65_536])
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    args = options.parse_args()
+    args = options.parse_args(argv)
     set_threads(args.threads)
 
     prm = load_prm(args.prm, args.device)
-    problems = {p.problem_id: p for p in spread(args.dataset, args.problems)}
-    samples = store.read_samples(args.dataset, args.policy, n=args.n)
-    samples = samples[samples["problem_id"].isin(problems.keys()) & (samples["text"] != "")]
-    distinct = samples.drop_duplicates(["problem_id", "text"])
+    problems = spread(args.dataset, args.problems)
+    pools = load_policy(args.policy, args.device).sample(
+        [mdp.initial_state(p) for p in problems], args.n, SamplingConfig(max_tokens=args.max_tokens)
+    )
     states = [
-        mdp.state_of(problems[i], text)
-        for i, text in zip(distinct["problem_id"], distinct["text"], strict=True)
+        mdp.state_of(problem, text)
+        for problem, pool in zip(problems, pools, strict=True)
+        for text in dict.fromkeys(c.text for c in pool if c.text)
     ]
     lengths = [len(prm.format.encode(state).ids) for state in states]
     heading(
-        "PRM scoring",
+        "prm_scoring",
+        argv,
         f"{args.prm} ({prm.num_params:,} parameters), {len(states):,} distinct trajectories "
-        f"({len(samples):,} samples of {args.policy} on {args.problems} problems of {args.dataset}), "
-        f"{min(lengths)} to {max(lengths)} tokens, {args.device}, {args.threads} thread(s), "
+        f"({args.problems * args.n:,} completions by {args.policy} of {args.problems} problems of "
+        f"{args.dataset}), {min(lengths)} to {max(lengths)} tokens, {args.device}, {args.threads} thread(s), "
         f"median of {args.repeats}.",
     )
     rows, reference, alone = [], None, 0.0

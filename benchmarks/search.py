@@ -14,9 +14,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from common import forward_passes, heading, measure, mib, parser, set_threads, spread, table
 
-from tts_utils import search
+from benchmarks.common import forward_passes, heading, measure, mib, parser, set_threads, spread, table
+from tts_utils import mdp, search
 from tts_utils.policies import load_policy
 from tts_utils.prms import load_prm
 from tts_utils.records import Problem, SamplingConfig, SearchNode, SearchResult, State
@@ -26,7 +26,7 @@ SCORE_TOLERANCE = 1e-4
 
 
 class Watched:
-    """A policy and a PRM in one: counts calls by depth and time; may serve one beam at a time."""
+    """A policy and a PRM in one: counts calls by depth and takes the time; can serve one beam at a time."""
 
     def __init__(self, policy, prm, *, one_by_one: bool = False) -> None:
         self.policy, self.prm, self.one_by_one = policy, prm, one_by_one
@@ -82,10 +82,11 @@ def check_same(ours: SearchResult, plain: SearchResult) -> None:
 
 def paths(problem: Problem, result: SearchResult) -> list[State]:
     """For every scored node of a problem's tree(s) the trajectory that leads to it."""
-    steps: dict[tuple[int, int], tuple[str, ...]] = {}
+    text: dict[tuple[int, int], str] = {}
     for node in result.nodes:  # sorted, so parents come first
-        steps[node.run, node.node] = (*steps.get((node.run, node.parent), ()), node.text)
-    return [State(problem, steps[node.run, node.node]) for node in result.nodes if node.score is not None]
+        text[node.run, node.node] = text.get((node.run, node.parent), "") + node.text
+    scored = [node for node in result.nodes if node.score is not None]
+    return [mdp.state_of(problem, text[node.run, node.node]) for node in scored]
 
 
 def prm_tokens(prm, problems: Sequence[Problem], results: Sequence[SearchResult]) -> dict[str, int]:
@@ -102,7 +103,7 @@ def prm_tokens(prm, problems: Sequence[Problem], results: Sequence[SearchResult]
     return total
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("--policy", default="lab-llama-m", help="lab policy, folder or Hub id")
     options.add_argument("--prm", default="lab-math-shepherd", help="lab PRM, folder or Hub id")
@@ -113,16 +114,17 @@ def main() -> None:
     options.add_argument("--method", nargs="+", default=["beam", "dvts"], choices=["beam", "dvts"])
     options.add_argument("--max-tokens", type=int, default=128, help="of one step")
     options.add_argument("--distinct", action="store_true", help="drop equal candidates")
-    options.add_argument("--naive-seconds", type=float, default=720, help="no further problem after that")
+    options.add_argument("--naive-seconds", type=float, default=200, help="no further problem after that")
     options.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    args = options.parse_args()
+    args = options.parse_args(argv)
     set_threads(args.threads)
 
     policy, prm = load_policy(args.policy, args.device), load_prm(args.prm, args.device)
     problems = spread(args.dataset, args.problems)
     config = SamplingConfig(max_tokens=args.max_tokens)
     heading(
-        "Search",
+        "search",
+        argv,
         f"{args.policy} ({policy.num_params:,} parameters) and {args.prm} ({prm.num_params:,}), "
         f"{args.problems} problems of {args.dataset}, N = {args.budget}, M = {args.branching}, "
         f"{args.device}, {args.threads} thread(s).",
@@ -167,17 +169,19 @@ def compare(name: str, method: TreeSearch, policy, prm, problems, config, args) 
 
     # 3) Tables.
     print(f"### {name}\n")
-    each, plain_each = cost.seconds / len(problems), plain_cost.seconds / len(done)
+    plain_each = plain_cost.seconds / len(done)
     rows = []
-    for side, watched, number, spent, per_problem, (sampling, scoring) in (
-        ("one beam at a time", plain, len(done), plain_cost, plain_each, plain_passes),
-        ("lock step", ours, len(problems), cost, each, passes),
+    for side, watched, number, spent, (sampling, scoring) in (
+        ("one beam at a time", plain, len(done), plain_cost, plain_passes),
+        ("lock step", ours, len(problems), cost, passes),
     ):
+        per_problem = spent.seconds / number
         rows.append(
             {
                 "side": side,
                 "problems": number,
                 "seconds": spent.seconds,
+                "processor s": spent.processor,
                 "ms per problem": 1000 * per_problem,
                 "times faster": plain_each / per_problem,
                 "policy s": watched.seconds["sample"],

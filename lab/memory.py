@@ -18,7 +18,8 @@ class RememberingPolicy:
     """A policy asked once for every request; see :class:`tts_utils.policies.Policy`."""
 
     def __init__(self, policy: Policy) -> None:
-        self.name, self.num_params, self.revision = policy.name, policy.num_params, policy.revision
+        self.name, self.num_params = policy.name, policy.num_params
+        self.revision = getattr(policy, "revision", "")
         self._policy = policy
         self._known: dict[tuple, list[Continuation]] = {}
 
@@ -27,7 +28,7 @@ class RememberingPolicy:
     ) -> list[list[Continuation]]:
         """Give the n continuations of every state, from memory where this very request was made before."""
         firsts = [first] * len(states) if isinstance(first, int) else list(first)
-        keys = [(s.problem, s.text, f, n, config) for s, f in zip(states, firsts, strict=True)]
+        keys = [(s.problem.problem_id, s.text, f, n, config) for s, f in zip(states, firsts, strict=True)]
         new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._known}
         if new:
             received = self._policy.sample(list(new.values()), n, config, [key[2] for key in new])
@@ -39,13 +40,14 @@ class RememberingPRM:
     """A PRM that reads every trajectory once; see :class:`tts_utils.prms.PRM`."""
 
     def __init__(self, prm: PRM) -> None:
-        self.name, self.num_params, self.revision = prm.name, prm.num_params, prm.revision
+        self.name, self.num_params = prm.name, prm.num_params
+        self.revision = getattr(prm, "revision", "")
         self._prm = prm
         self._known: dict[tuple, StepScores] = {}
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Give the scores of every trajectory, from memory where it was read before."""
-        keys = [(t.problem, t.steps) for t in trajectories]
+        keys = [(t.problem.problem_id, t.steps) for t in trajectories]
         new = {key: t for key, t in zip(keys, trajectories, strict=True) if key not in self._known}
         if new:
             self._known.update(zip(new, self._prm.score(list(new.values())), strict=True))

@@ -2,90 +2,174 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-POLICY, PRM = "lab-llama-m", "lab-math-shepherd"
+from benchmarks import analysis, common, generation, prm_scoring, search
+
+pytest.importorskip("torch")
+
+from tests import tiny
+
+POLICY = "lab-llama-m"  # a small shipped policy; the reward model is untrained
+DATASET = "lab-500"
 
 
-def run(name: str, *options: str) -> str:
-    """What a benchmark prints, run as a reader runs it."""
-    found = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), *options],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        timeout=300,
+@pytest.fixture(scope="module")
+def prm(tmp_path_factory) -> str:
+    """The folder of an untrained Math-Shepherd PRM."""
+    folder = tmp_path_factory.mktemp("prm")
+    tiny.tiny_model(1).save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    (folder / "tts_prm.json").write_text('{"format": "math-shepherd"}')
+    return str(folder)
+
+
+@pytest.fixture
+def run(capsys):
+    """What a benchmark prints when it is called with some options."""
+
+    def printed(benchmark, *options: object) -> str:
+        capsys.readouterr()
+        benchmark.main([str(option) for option in options])
+        return capsys.readouterr().out
+
+    return printed
+
+
+def tables(printed: str) -> list[list[dict[str, str]]]:
+    """The Markdown tables of a text, as rows by column."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n)+", printed, flags=re.MULTILINE):
+        head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in block.splitlines()]
+        found.append([dict(zip(head, row, strict=True)) for row in rows])
+    return found
+
+
+def number(cell: str) -> float:
+    return float(cell.replace(",", ""))
+
+
+@pytest.mark.parametrize("method", ["beam", "dvts"])
+def test_search_in_lock_step_gives_the_same_trees_in_fewer_calls(run, prm, method):
+    printed = run(
+        search,
+        *("--method", method, "--policy", POLICY, "--prm", prm, "--dataset", DATASET),
+        *("--problems", 3, "--budget", 8, "--max-tokens", 32),
     )
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+    assert "3 of 3 trees of both sides are the same, node for node." in printed
+    (plain, ours), depths, prm_tokens = tables(printed)
+    assert number(ours["calls"]) == 2 * len(depths)  # one to the policy and one to the PRM
+    assert {row["sample calls"] for row in depths} == {row["score calls"] for row in depths} == {"1"}
+    assert depths[0]["beams continued"] == "6"  # 8 / 4 for each problem
+    beams = sum(number(row["beams continued"]) for row in depths)
+    assert number(plain["calls"]) >= beams > len(depths)  # each beam was a call, and each score another
+    assert number(plain["policy passes"]) > number(ours["policy passes"])
+    tokens = {row["PRM tokens"]: number(row["tokens"]) for row in prm_tokens}
+    assert tokens["spent by the search"] == tokens["scoring every distinct node once"]
+    assert tokens["scoring every leaf's whole path once"] < tokens["spent by the search"]
 
 
-def column(printed: str, name: str, table: int = 0) -> list[str]:
-    """A column of one of the Markdown tables that have it."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if "|" in line]
-    starts = [i for i, cells in enumerate(lines) if name in cells]
-    rows, at = [], lines[starts[table]].index(name)
-    for cells in lines[starts[table] + 2 :]:
-        if len(cells) != len(lines[starts[table]]) or set("".join(cells)) <= set("-:"):
-            break
-        rows.append(cells[at])
-    return rows
+def test_search_stops_the_slow_side_in_time_and_says_so(run, prm):
+    printed = run(
+        search,
+        *("--method", "beam", "--policy", POLICY, "--prm", prm, "--dataset", DATASET),
+        *("--problems", 3, "--budget", 4, "--max-tokens", 32, "--naive-seconds", 0),
+    )
+    assert "One beam at a time was stopped after 0 s, at 1 problems." in printed
+    assert "1 of 1 trees of both sides are the same" in printed
 
 
-def numbers(printed: str, name: str, table: int = 0) -> list[float]:
-    return [float(cell.replace(",", "")) for cell in column(printed, name, table)]
+def test_trees_that_differ_are_refused(prm):
+    from dataclasses import replace
+
+    from tts_utils.prms import load_prm
+    from tts_utils.records import SamplingConfig
+    from tts_utils.search import run as run_search
+    from tts_utils.tree_search import TreeSearch
+
+    problem = common.spread(DATASET, 1)[0]
+    policy, scorer = generation.load_policy(POLICY, "cpu"), load_prm(prm, "cpu")
+    (tree,) = run_search([TreeSearch("beam", 4)(problem)], policy, scorer, SamplingConfig(max_tokens=32))
+    search.check_same(tree, tree)
+    node = tree.nodes[1]
+    for change in ({"text": node.text + "?"}, {"num_prm_tokens": -1}, {"score": node.score + 0.01}):
+        other = replace(tree, nodes=(tree.nodes[0], replace(node, **change), *tree.nodes[2:]))
+        with pytest.raises(SystemExit, match="differ"):
+            search.check_same(tree, other)
+    with pytest.raises(SystemExit, match="differ"):
+        search.check_same(tree, replace(tree, nodes=tree.nodes[:-1]))
 
 
-@pytest.mark.slow
-def test_search_in_lock_step_gives_the_same_trees_in_fewer_calls():
-    options = ["--policy", POLICY, "--prm", PRM, "--problems", "6", "--budget", "8", "--max-tokens", "48"]
-    printed = run("search", *options)
-    assert printed.count("6 of 6 trees of both sides are the same, node for node.") == 2  # beam and DVTS
-    for table in (0, 1):
-        plain, ours = numbers(printed, "calls", table)
-        depths = len(column(printed, "depth", table))
-        assert ours == 2 * depths  # one to the policy and one to the PRM
-        assert plain > 3 * ours
-        spent = numbers(printed, "tokens", table)[0]
-        once = dict(zip(column(printed, "PRM tokens", table), numbers(printed, "tokens", table), strict=True))
-        assert spent <= 1.3 * once["scoring every distinct node once"]
-
-
-@pytest.mark.slow
-def test_prm_scoring_in_batches_gives_the_same_scores_in_fewer_passes():
-    options = ["--policy", POLICY, "--prm", PRM, "--problems", "5", "--n", "4", "--repeats", "1"]
-    printed = run("prm_scoring", *options, "--batch-tokens", "512", "4096")
-    passes = numbers(printed, "forward passes")
+def test_prm_scoring_in_batches_gives_the_same_scores_in_fewer_passes(run, prm):
+    printed = run(
+        prm_scoring,
+        *("--policy", POLICY, "--prm", prm, "--dataset", DATASET, "--problems", 4, "--n", 4),
+        *("--max-tokens", 64, "--repeats", 1, "--batch-tokens", 512, 4096),
+    )
+    (rows,) = tables(printed)
+    passes = [number(row["forward passes"]) for row in rows]
     trajectories = int(re.search(r"(\d+) distinct trajectories", printed)[1])
     assert passes[0] == trajectories > passes[1] > passes[2] >= 1
-    assert max(numbers(printed, "largest difference")) < 1e-5
+    assert max(number(row["largest difference"]) for row in rows) < 1e-5
+    assert rows[0]["against one sequence"] == "1"
+    assert all(number(row["peak MiB"]) > 50 for row in rows)
 
 
-@pytest.mark.slow
-def test_generation_counts_the_same_tokens_on_both_sides_where_their_number_is_fixed():
-    options = ["--policy", POLICY, "--problems", "3", "--n", "2", "--max-tokens", "12", "--repeats", "1"]
-    printed = run("generation", *options, "--batch", "6")
-    sides = list(
-        zip(column(printed, "ending"), column(printed, "side"), column(printed, "new tokens"), strict=True)
+def test_generation_counts_the_same_tokens_on_both_sides_where_their_number_is_fixed(run):
+    printed = run(
+        generation,
+        *("--policy", POLICY, "--dataset", DATASET, "--problems", 3, "--n", 2, "--max-tokens", 12),
+        *("--repeats", 1, "--batch", 4),
     )
-    fixed = {side: tokens for ending, side, tokens in sides if ending == "fixed"}
+    (rows,) = tables(printed)
+    fixed = {row["side"]: row["new tokens"] for row in rows if row["ending"] == "fixed"}
     assert fixed["TransformersPolicy"] == fixed["transformers generate"] == str(3 * 2 * 12)
-    assert min(numbers(printed, "tokens/s")) > 0
+    for row in rows:
+        assert number(row["tokens/s"]) > 0
+        assert (row["side"] == "ceiling (matrix products)") == (row["% of ceiling"] == "100")
 
 
-@pytest.mark.slow
-def test_analysis_agrees_with_the_plain_baseline():
-    options = ["--problems", "60", "--samples", "16", "--prms", "2", "--resamples", "40"]
-    printed = run("analysis", *options, "--baseline-resamples", "40")
+def test_analysis_agrees_with_the_plain_baseline(run):
+    printed = run(
+        analysis,
+        *("--problems", 60, "--samples", 16, "--prms", 2, "--resamples", 40, "--baseline-resamples", 40),
+    )
     largest = float(re.search(r"baseline's: ([\d.]+)", printed)[1])
     noise = float(re.search(r"up to ([\d.]+) each", printed)[1])
+    assert noise == pytest.approx(0.5 / (60 * 40) ** 0.5, abs=1e-3)
     assert largest < 6 * noise
-    assert len(column(printed, "part")) == 4
+    (rows,) = tables(printed)
+    assert [row["part"] for row in rows][-1] == "baseline: select on each subset"
+
+
+def test_the_heading_is_a_command_that_gives_the_same_settings(run):
+    options = ["--problems", "8", "--samples", "4", "--prms", "1", "--resamples", "2"]
+    printed = run(analysis, *options)
+    command = re.search(r"^    python (.+)$", printed, flags=re.MULTILINE)[1].split()
+    assert command == [
+        "-m",
+        "benchmarks.analysis",
+        "--problems",
+        "8",
+        "--samples",
+        "4",
+        "--prms",
+        "1",
+        "--resamples",
+        "2",
+    ]
+    again = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    setting = [line for line in printed.splitlines() if line.startswith("8 problems x 4 samples")]
+    assert setting and setting[0] in again.stdout
+
+
+def test_memory_and_time_are_of_the_work_alone():
+    _, small = common.measure(lambda: None)
+    block, large = common.measure(lambda: bytearray(b"x" * 80_000_000))
+    assert len(block) == 80_000_000 and large.peak - small.peak > 70_000_000
+    assert large.seconds > small.seconds >= 0

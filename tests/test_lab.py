@@ -347,6 +347,25 @@ def test_the_tokenizer_reads_digit_by_digit_and_gives_the_text_back():
     assert SEPARATOR in [tok.decode([i]) for i in tok("a\n\nb")["input_ids"]]
 
 
+def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everything_once():
+    from lab.memory import RememberingPolicy, RememberingPRM
+    from tests.fakes import FakePRM, StepPolicy
+    from tts_utils.records import Problem, SamplingConfig
+    from tts_utils.search import run
+    from tts_utils.tree_search import TreeSearch
+
+    problems = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1)) for i in range(3)]
+    grid = [TreeSearch(method, budget) for budget in (4, 8, 8) for method in ("beam", "dvts")]
+    plain, watched = (StepPolicy(), FakePRM()), (StepPolicy(), FakePRM())
+    remembering = RememberingPolicy(watched[0]), RememberingPRM(watched[1])
+    for search in grid:
+        alone = run([search(p) for p in problems], *plain, SamplingConfig())
+        assert run([search(p) for p in problems], *remembering, SamplingConfig()) == alone
+    for first, again in zip(plain, watched, strict=True):
+        (asked, wanted) = ([x for call in model.calls for x in call] for model in (again, first))
+        assert len(asked) == len(set(asked)) and set(asked) == set(wanted) and len(asked) < len(wanted) / 2
+
+
 @pytest.mark.slow
 def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     from lab import recipe

@@ -2,7 +2,7 @@
 
 Three of the four formats run. A PRM that answers with a word ("labels": Math-Shepherd, RLHFlow) is turned
 into a classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM knows. Skywork's value head is
-not, and stays with the transformers backend.
+not: vLLM would need a plugin for it, and here is none, so a Skywork PRM is refused and runs by transformers.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
     if format_class.head not in COLUMN:
         those = ", ".join(repr(k) for k, f in FORMATS.items() if f.head in COLUMN)
         raise BackendError(
-            f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {those}. "
-            "Load it with the transformers backend"
+            f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {those}, and a "
+            "value head only with a plugin, which tts_utils does not bring. Load it by transformers: "
+            "tts_utils.prms.load_prm"
         )
     vllm = import_vllm()
     from transformers import AutoConfig
