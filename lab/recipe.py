@@ -87,7 +87,7 @@ FULL = Recipe(
 
 def smoke() -> Recipe:
     """The same stages at toy size: minutes, and nothing to be learnt from the result."""
-    tiny = {"num_tokens": 20_000, "batch_tokens": 2048}
+    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "compiled": False}
     return replace(
         FULL,
         policies=tuple(

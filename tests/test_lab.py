@@ -325,13 +325,28 @@ def test_training_learns_and_counts_its_tokens():
     record = train(
         model,
         policy_examples(tokenizer(), "terse", 1),
-        TrainingConfig(150_000, batch_tokens=512),
+        TrainingConfig(150_000, batch_tokens=512, compiled=False),
         seed=0,
         log=lambda _: None,
     )
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
     assert 150_000 <= record["num_tokens"] < 151_000
     assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
+def test_compiled_training_is_the_same_training():
+    from lab.policies import policy_examples
+    from lab.train import TrainingConfig, train
+    from tests.tiny import tiny_model, tokenizer
+
+    losses = []
+    for compiled in (False, True):
+        config = TrainingConfig(60_000, batch_tokens=512, compiled=compiled)
+        record = train(tiny_model(), policy_examples(tokenizer(), "terse", 1), config, 0, lambda _: None)
+        losses.append([loss for _, loss in record["losses"]])
+    assert len(losses[0]) > 0 and losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_the_tokenizer_reads_digit_by_digit_and_gives_the_text_back():

@@ -351,7 +351,7 @@ def test_the_prm_engine_is_made_as_documented(fake_prm):
 
 
 def test_a_value_head_stays_with_transformers(folders):
-    with pytest.raises(BackendError, match=r"'skywork', which vLLM cannot run; .*transformers backend"):
+    with pytest.raises(BackendError, match=r"'skywork', which vLLM cannot run; .*by transformers"):
         load_vllm_prm(folders("skywork"))
 
 

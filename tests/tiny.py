@@ -20,11 +20,11 @@ def tokenizer():
 
 
 def tiny_model(seed: int = 0):
-    """An untrained Llama whose logits are spread enough that samples differ."""
+    """An untrained Llama whose logits are spread: samples differ, and few draws fall between two tokens."""
     model = new_model(tokenizer(), "llama", hidden=32, layers=2, heads=2, seed=seed).eval()
     model.config.tie_word_embeddings = False
     rng = torch.Generator().manual_seed(seed)
-    model.lm_head.weight = torch.nn.Parameter(0.3 * torch.randn(len(tokenizer()), 32, generator=rng))
+    model.lm_head.weight = torch.nn.Parameter(0.6 * torch.randn(len(tokenizer()), 32, generator=rng))
     return model
 
 
