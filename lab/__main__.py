@@ -1,4 +1,4 @@
-"""``python -m lab build | labels | report``: make the lab, and say how healthy it is."""
+"""``python -m lab``: make the lab, say how healthy it is, and look in it for what the paper found."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def report(
     write: bool = typer.Option(False, help="Also write the tables to data/report/, for the book."),
 ) -> None:
     """Print the cast, its health, the PRMs' quality and the grid, from the shipped tables: no model runs."""
-    from lab import cast, grid, quality
+    from lab import cast, grid, quality, results
     from lab.recipe import FULL
     from lab.report import health
     from tts_utils import manifest
@@ -77,6 +77,7 @@ def report(
     for dataset in FULL.num_samples:
         tables[f"health-{dataset}"] = health(dataset, repairing)
         tables[f"quality-{dataset}"] = quality.process_bench(dataset)
+        tables[f"results-{dataset}"] = results.as_table(results.results(FULL, dataset))
     for name, frame in tables.items():
         typer.echo(f"\n## {name}\n")
         _print(frame)
@@ -87,6 +88,17 @@ def report(
             frame.to_csv(path, index=False, float_format="%.6g")
         seconds = time.perf_counter() - started
         manifest.record_files(paths, data=data, command="python -m lab report --write", seconds=seconds)
+
+
+@app.command()
+def phenomena(dataset: str = typer.Option("lab-200", help="The test set.")) -> None:
+    """Print what the stored tables say of each of the paper's claims, with intervals."""
+    from lab.phenomena import phenomena as look
+    from lab.recipe import FULL
+
+    for claim, frame in look(FULL, dataset).groupby("claim", sort=False):
+        typer.echo(f"\n## {claim}\n")
+        _print(frame.drop(columns="claim"))
 
 
 @app.command()

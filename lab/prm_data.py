@@ -9,11 +9,13 @@ import pandas as pd
 from transformers import PreTrainedTokenizerFast
 
 from lab.problems import training_stream
-from lab.solutions import solution
+from lab.solutions import solution, with_slip
 from lab.train import IGNORE, Example
 from tts_utils.mdp import split_steps, strip_separator
 from tts_utils.prm_formats import Format
 from tts_utils.records import Problem, State
+
+SLIPPED = 0.8  # of the generated solutions
 
 
 def prm_example(text_format: Format, pieces: list[str], question: str, text: str, lost_from: int) -> Example:
@@ -33,6 +35,7 @@ def prm_example(text_format: Format, pieces: list[str], question: str, text: str
     steps = split_steps(text)
     ids, positions = text_format.encode(State(Problem("", question, "0"), steps))
     labels, tags, targets = [IGNORE] * len(ids), [0] * len(ids), [IGNORE] * len(ids)
+    slips = [0] * len(ids)
     begin = here = 0
     for step, position in zip(steps, positions, strict=True):
         bare = strip_separator(step)
@@ -50,7 +53,9 @@ def prm_example(text_format: Format, pieces: list[str], question: str, text: str
         here += len(step)
         labels[position], tags[position] = int(here > lost_from), 1
         begin = position + 1
-    return Example(ids, targets, labels, tags)
+    if 1 in labels:
+        slips[labels.index(1)] = 1
+    return Example(ids, targets, labels, tags, slips)
 
 
 def token_texts(tokenizer: PreTrainedTokenizerFast) -> list[str]:
@@ -63,20 +68,22 @@ def prm_examples(
     tokenizer: PreTrainedTokenizerFast,
     labels: pd.DataFrame,
     registers: tuple[str, ...],
-    clean: float,
+    generated: float,
     seed: int,
 ) -> Iterator[Example]:
-    """Labelled rollouts, drawn so that wrong ones come as often as right ones, and clean solutions.
+    """Labelled rollouts, drawn so that wrong ones come as often as right ones, among generated solutions.
 
-    A problem's rollouts all stay in: what tells them apart is what the PRM has to learn.
+    A problem's rollouts all stay in: what tells them apart is what the PRM has to learn. They are few and
+    come back often. The generated solutions are new each time, and most of them have a slip put in: they
+    teach to compare a number with what it should be, which a large model brings along from pre-training.
 
     Args:
         text_format: the PRM's format.
         tokenizer: its tokenizer.
         labels: rollouts, with columns question, text, lost_from.
-        registers: of the clean solutions, in turn.
-        clean: for every rollout, so many clean solutions.
-        seed: of the order, and of the stream of clean solutions.
+        registers: of the generated solutions, in turn.
+        generated: their share of the examples, in [0, 1).
+        seed: of the order, and of the stream of generated solutions.
     """
     pieces = token_texts(tokenizer)
     rng = np.random.default_rng(seed)
@@ -88,9 +95,12 @@ def prm_examples(
     turn = 0
     while True:
         for i in rng.choice(len(rows), size=len(rows), p=weights / weights.sum()):
-            if rng.random() < clean:
-                p = next(stream)
-                text = solution(p, registers[turn % len(registers)], rng)
+            while rng.random() < generated:
+                problem = next(stream)
+                text = solution(problem, registers[turn % len(registers)], rng)
                 turn += 1
-                yield prm_example(text_format, pieces, p.text, text, len(text))
+                lost_from = len(text)
+                if rng.random() < SLIPPED:
+                    text, lost_from = with_slip(text, rng)
+                yield prm_example(text_format, pieces, problem.text, text, lost_from)
             yield prm_example(text_format, pieces, *rows[i])

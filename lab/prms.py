@@ -43,7 +43,7 @@ class PRMSpec:
         sources: the policies whose rollouts it learns from.
         consensus: keep only rollouts whose first wrong step the labels and the checker agree on.
         training: how long and how fast.
-        seed: of the fresh weights, the order of the rollouts and the clean solutions.
+        seed: of the fresh weights, the order of the rollouts and the generated solutions.
         model: the published PRM that this one stands for.
     """
 
@@ -58,12 +58,12 @@ class PRMSpec:
 
 
 FRESH_LAYERS = 2
-CLEAN = 0.15  # clean solutions of the training stream for every rollout
+GENERATED = 0.6  # share of the training examples that are generated solutions, not rollouts
 
 
-def _training(millions: float, peak_lr: float = 1.5e-3, bfloat16: bool = True) -> TrainingConfig:
+def _training(millions: float, peak_lr: float = 2.5e-3) -> TrainingConfig:
     return TrainingConfig(
-        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, lm_weight=0.3, bfloat16=bfloat16
+        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, lm_weight=0.3, bfloat16=True
     )
 
 
@@ -74,7 +74,7 @@ PRMS = (
         "lab-llama-l",
         TERSE[:1],
         False,
-        _training(20, bfloat16=False),
+        _training(20),
         31,
         "peiyi9979/math-shepherd-mistral-7b-prm",
     ),
@@ -280,9 +280,9 @@ def train_prm(
     used = agreed(labels) if spec.consensus else labels
     registers = tuple(r for r, s in (("terse", TERSE), ("verbose", VERBOSE)) if set(s) & set(spec.sources))
     label_ids = [tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-")]
-    examples = prm_examples(text_format, tokenizer, used, registers, CLEAN, spec.seed)
+    examples = prm_examples(text_format, tokenizer, used, registers, GENERATED, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log, judge(head, label_ids))
-    record |= {"stands_for": spec.model, "base": spec.base, "sources": spec.sources, "clean": CLEAN}
+    record |= {"stands_for": spec.model, "base": spec.base, "sources": spec.sources, "generated": GENERATED}
     record |= {
         "kept": f"{len(used)} of {len(labels)}",
         "data": data_sizes(used, tokenizer),

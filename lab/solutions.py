@@ -6,6 +6,7 @@ is checked by another one; a slip is noticed and redone, as long chains of thoug
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,3 +124,35 @@ def _slip(node: dict, rng: np.random.Generator) -> int:
 
 def _capital(label: str) -> str:
     return label[:1].upper() + label[1:]
+
+
+def with_slip(text: str, rng: np.random.Generator) -> tuple[str, int]:
+    """Put one wrong number into a right solution, which then ends with that step.
+
+    The number gets a wrong digit, is off by 1, 2, 10, 20 or 100, or gives way to another number of the text.
+
+    Returns:
+        The text, and the index of its first wrong character.
+
+    Raises:
+        ValueError: the text holds no number.
+    """
+    found = list(re.finditer(r"\d+", text))
+    if not found:
+        raise ValueError(f"no number to get wrong in {text[:60]!r}")
+    place = found[int(rng.integers(len(found)))]
+    number, kind = place.group(), rng.integers(3)
+    if kind == 0:
+        at = int(rng.integers(len(number)))
+        wrong = number[:at] + str((int(number[at]) + int(rng.integers(1, 10))) % 10) + number[at + 1 :]
+    elif kind == 1:
+        wrong = str(abs(int(number) + int(rng.choice([-1, 1])) * int(rng.choice([1, 2, 10, 20, 100]))))
+    else:
+        wrong = found[int(rng.integers(len(found)))].group()
+    if wrong == number:
+        wrong = str(int(number) + 1)
+    end = text.find(SEPARATOR, place.end())
+    rest = text[place.end() : end + len(SEPARATOR)] if end >= 0 else text[place.end() :]
+    slipped = text[: place.start()] + wrong + rest
+    same = next((i for i, (a, b) in enumerate(zip(text, slipped, strict=False)) if a != b), len(slipped))
+    return slipped, min(same, len(slipped) - 1)

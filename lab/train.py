@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional as F
 
 IGNORE = -100
+PADS = {"ids": 0, "targets": IGNORE, "labels": IGNORE, "tags": 0, "slips": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Example:
         targets: (T,) the token that each position should predict next, or IGNORE.
         labels: (T,) PRM labels: 0 the first of the label tokens, 1 the second, or IGNORE; () for none.
         tags: (T,) 1 where a label stands at a step's end, else 0; () for none.
+        slips: (T,) 1 at the first token that is labelled 1, else 0; () for none.
     """
 
     ids: list[int]
     targets: list[int]
     labels: list[int] = field(default_factory=list)
     tags: list[int] = field(default_factory=list)
+    slips: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class TrainingConfig:
 
 
 def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
-    """Group examples of like length: yields (ids, targets, labels, tags), each (B, T), padded on the right.
+    """Group examples of like length: yields their five fields in order, each (B, T), padded on the right.
 
     Right padding with causal attention needs no mask: nothing real ever looks at a pad.
     """
@@ -65,7 +68,13 @@ def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) ->
         for i in torch.randperm(len(groups), generator=rng).tolist():
             yield tuple(
                 _padded([getattr(e, name) for e in groups[i]], max(len(e.ids) for e in groups[i]), pad)
-                for name, pad in (("ids", 0), ("targets", IGNORE), ("labels", IGNORE), ("tags", 0))
+                for name, pad in (
+                    ("ids", 0),
+                    ("targets", IGNORE),
+                    ("labels", IGNORE),
+                    ("tags", 0),
+                    ("slips", 0),
+                )
             )
 
 
@@ -78,10 +87,10 @@ def words_only(model, ids: torch.Tensor) -> tuple[torch.Tensor, None]:
     return model(input_ids=ids, use_cache=False).logits, None
 
 
-def _loss(logits, judged, targets, labels, tags, lm_weight: float) -> torch.Tensor:
-    """Cross-entropy of the words, or with labels: at the tags, at all labelled tokens, and of the words.
+def _loss(logits, judged, targets, labels, tags, slips, lm_weight: float) -> torch.Tensor:
+    """Cross-entropy of the words; with labels also of the tags, of the slips, and of all labelled tokens.
 
-    Each of the three is a mean of its own, so that the few tags weigh as much as the many other tokens.
+    Each of the four is a mean of its own, so that the few tags and slips weigh as much as the other tokens.
     A batch may have no words to learn (every rollout lost at once); their mean is then taken as 0.
     """
     words = F.cross_entropy(logits.flatten(0, 1).float(), targets, ignore_index=IGNORE, reduction="sum")
@@ -91,8 +100,9 @@ def _loss(logits, judged, targets, labels, tags, lm_weight: float) -> torch.Tens
     judged = judged.flatten(0, 1).float()
     per_token = F.cross_entropy(judged, labels, ignore_index=IGNORE, reduction="none")
     at_tags = (per_token * tags).sum() / tags.sum().clamp(min=1)
+    at_slips = (per_token * slips).sum() / slips.sum().clamp(min=1)
     everywhere = per_token.sum() / (labels != IGNORE).sum().clamp(min=1)
-    return at_tags + everywhere + lm_weight * words
+    return at_tags + at_slips + everywhere + lm_weight * words
 
 
 def train(

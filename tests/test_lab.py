@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 
+import numpy as np
 import pytest
 
 from lab.checker import all_right, check_steps, first_error, parse
@@ -89,7 +91,6 @@ def test_parse_refuses_what_is_no_expression(text):
 
 
 def test_every_solution_of_every_template_and_level_is_right_and_ends_in_its_answer():
-    import numpy as np
 
     rng = np.random.default_rng(0)
     seen = set()
@@ -267,7 +268,6 @@ def test_consensus_keeps_what_both_judges_say_of_the_first_wrong_step():
 
 
 def test_a_long_solution_checks_every_operation_and_repairs_its_slips():
-    import numpy as np
 
     from lab.solutions import pieces, solution
 
@@ -289,7 +289,6 @@ def test_a_long_solution_checks_every_operation_and_repairs_its_slips():
 
 
 def test_terse_and_verbose_solutions_say_the_same_in_fewer_and_more_steps():
-    import numpy as np
 
     from lab.solutions import solution
 
@@ -332,6 +331,60 @@ def test_training_learns_and_counts_its_tokens():
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
     assert 150_000 <= record["num_tokens"] < 151_000
     assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
+
+
+def test_a_slip_is_one_wrong_number_and_the_solution_ends_with_its_step():
+    from lab.solutions import solution, with_slip
+
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for p in islice(training_stream(8), 300):
+        text = solution(p, ("terse", "verbose")[rng.integers(2)], rng)
+        slipped, at = with_slip(text, rng)
+        assert slipped[:at] == text[:at] and slipped[at] != text[at]
+        whole, found = split_steps(text), split_steps(slipped)
+        assert len(found) <= len(whole) and found[:-1] == whole[: len(found) - 1]
+        old, new = (re.findall(r"\d+", step) for step in (whole[len(found) - 1], found[-1]))
+        assert len(old) == len(new) and sum(a != b for a, b in zip(old, new, strict=True)) == 1
+        assert re.sub(r"\d+", "#", found[-1]) == re.sub(r"\d+", "#", whole[len(found) - 1])
+        kinds.add(len(found) == len(whole))
+    assert kinds == {True, False}  # the boxed answer may be the wrong number too
+    with pytest.raises(ValueError, match="no number"):
+        with_slip("no digits here", rng)
+
+
+def test_phenomena_by_hand():
+    from lab.phenomena import by_ability, by_difficulty, by_prm, by_size
+    from lab.results import Result
+
+    rng = np.random.default_rng(0)
+    # Twenty easy problems, that best-of-N solves and beam search does not; twenty hard ones, the other way.
+    easy = np.repeat([1.0, 0.0], 20)
+    found = [
+        Result("p", "", "sample", "", 1, easy, 9, 0),
+        Result("p", "", "greedy", "", 1, np.zeros(40), 9, 0),
+        Result("p", "", "majority", "majority_vote", 4, np.zeros(40), 36, 0),
+        Result("p", "prm", "best_of_n", "prm_last_vote", 4, easy, 36, 50),
+        Result("p", "prm", "beam", "prm_last_vote", 4, 1 - easy, 36, 50),
+        Result("p", "prm", "beam", "prm_last_vote", 16, np.ones(40), 99, 99),
+        Result("p", "prm", "beam", "prm_last_max", 4, np.zeros(40), 36, 50),
+    ]
+    levels = {case: row.mean for _, case, row in by_difficulty(found, ["p"], rng)}
+    assert levels == {
+        "p, prm, beam N = 4, easy: minus best-of-N": -1,
+        "p, prm, beam N = 4, hard: minus best-of-N": 1,
+    }
+    sizes = {case: row.mean for _, case, row in by_size(found, ["p"], rng)}
+    assert sizes["p, prm, beam N = 4: minus best-of-N"] == 0
+    assert sizes["p, prm, beam N = 16: minus greedy"] == 1
+    prms = {case: row.mean for _, case, row in by_prm(found, ["p"], rng)}
+    assert prms["p, prm, beam N = 16: minus N = 4"] == prms["p, prm, best_of_n N = 4: minus majority"] == 0.5
+    others = [
+        Result("p", name, "beam", "prm_last_vote", 4, np.full(40, x), 1, 1)
+        for name, x in (("a", 0.2), ("b", 0.1), ("c", 0.3), ("d", 0.4))
+    ]
+    f1 = {"a": 0.5, "b": 0.4, "c": 0.7, "d": 0.6}  # ranks 2 1 4 3 against 2 1 3 4: rho = 1 - 6 * 2 / 60
+    assert by_ability(others, f1, "p", "beam", 4).mean == pytest.approx(0.8)
 
 
 @pytest.mark.slow
@@ -386,6 +439,7 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     from lab import recipe
     from lab.build import stages
     from lab.grid import completeness
+    from lab.phenomena import phenomena
     from tts_utils import store
 
     data, said = tmp_path / "data", []
@@ -401,6 +455,8 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     for stage in open_ended[:3] + open_ended[-3:]:
         stage.make()  # finds nothing missing
     assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == made
+    found = phenomena(small, "lab-30", data)
+    assert found["claim"].nunique() >= 4 and found["estimate"].abs().max() <= 1
     whole = completeness(small, data)
     assert (whole["there"] == whole["wanted"]).all() and len(whole) == len(small.policies) * 7
 
@@ -423,7 +479,6 @@ def test_the_shipped_lab_is_healthy():
 
 
 def test_process_bench_by_hand():
-    import numpy as np
     import pandas as pd
 
     from lab.quality import _rows
