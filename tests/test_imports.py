@@ -36,12 +36,37 @@ def line(number: int = 0, **changes) -> dict:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def record(question: str, texts, values, answers=("4",), verdict=1, tokens=(5,)) -> dict:
-    output = [
-        {"text": t, "value": v, "extracted_answer": a, "completion_tokens": n, "reward_history": []}
-        for t, v, a, n in zip(texts, values, answers, tokens, strict=True)
-    ]
-    return {"question": question, "groundtruth": "4", "result": {"majority_vote": verdict}, "output": output}
+def record(question: str, *paths, verdict: int = 1, spent: int = 900) -> dict:
+    """A record as the paper's code writes it, each path given as (text, step scores).
+
+    A mark stands behind every step, and all paths but the last say that they cost 0 tokens: the last one
+    names what the whole search generated. Tokens on a path are in its history, here 4 a step and 7 the last.
+    """
+    output = []
+    for index, (text, value) in enumerate(paths):
+        steps = text.split("\n\n")
+        answer = text.partition("\\boxed{")[2].partition("}")[0]
+        output.append(
+            {
+                "path_idx": index,
+                "text": "".join(f"{step} ки\n" for step in steps),
+                "value": value,
+                "extracted_answer": answer,
+                "reward_history": value,
+                "token_history": [4] * (len(steps) - 1) + [7],
+                "prob_history": [0.5] * len(steps),
+                "model_history": ["Some-1B-Instruct"] * len(steps),
+                "completion_tokens": 0,
+                "tree_completion_tokens": 0,
+            }
+        )
+    output[-1] |= {"completion_tokens": spent, "tree_completion_tokens": spent - 100}
+    return {
+        "question": question,
+        "groundtruth": "We add and get $\\boxed{4}.$",
+        "result": {"majority_vote": verdict, "total_completion_tokens": spent},
+        "output": output,
+    }
 
 
 @pytest.fixture
@@ -66,18 +91,17 @@ def write(tmp_path):
 def folder(tmp_path):
     """Ten records of one answer each for one question (so record_10 exists), and two for another."""
     for j in range(11):
-        add_record(tmp_path / "records", 0, j, record("What is 2 + 2?", [RIGHT], [[0.1, j / 20]]))
+        add_record(tmp_path / "records", 0, j, record("What is 2 + 2?", (RIGHT, [0.1, j / 20])))
     for j, (text, verdict) in enumerate([(WRONG, 0), (RIGHT, 1)]):
-        add_record(
-            tmp_path / "records", 1, j, record("What is 3 + 1?", [text], [[0.5, 0.5]], verdict=verdict)
-        )
+        row = record("What is 3 + 1?", (text, [0.5, 0.5]), verdict=verdict)
+        add_record(tmp_path / "records", 1, j, row)
     return tmp_path / "records"
 
 
 def add_record(folder: Path, question: int, number: int, *rows) -> Path:
     path = folder / f"question_{question}" / f"record_{number}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     return path
 
 
@@ -290,7 +314,7 @@ def test_records_are_pooled_in_numerical_order_and_voted(data, folder):
     assert rows["problem_id"].value_counts().to_dict() == {"question_0": 11, "question_1": 2}
     scores = table_files.to_frame(table_files.load(done.step_scores, data))
     assert [s[-1] for s in scores["scores"]][:11] == [j / 20 for j in range(11)]
-    assert set(rows["num_tokens"]) == {5}
+    assert set(rows["num_tokens"]) == {11} and done.unscored == 0
     finding = found(done)["records' own majority_vote right"]
     assert (finding.count, finding.of) == (12, 13) and "single answer" in finding.note
     accuracy = done.voted[done.voted["grouping"] == "string"].set_index("rule")["accuracy"]
@@ -299,8 +323,53 @@ def test_records_are_pooled_in_numerical_order_and_voted(data, folder):
     assert len(store.read_samples("theirs", "policy", n=2)) == 4
 
 
+def test_a_record_keeps_its_steps_its_scores_and_the_tokens_of_each_path(data, tmp_path):
+    long = "Take 2.\n\nAdd\n  2 to it.\n\nSo \\boxed{4}."
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (long, [0.25, 0.5, 0.625]), spent=1308)
+    add_record(tmp_path / "records", 0, 0, row)
+    add_record(tmp_path / "records", 0, 1, record("What is 2 + 2?", (WRONG, [0.5, 0.125]), spent=92))
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["text"].tolist() == [RIGHT, long, WRONG]
+    assert rows["num_tokens"].tolist() == [11, 15, 11]
+    scores = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert scores["scores"].tolist() == [[0.5, 0.75], [0.25, 0.5, 0.625], [0.5, 0.125]]
+    assert done.unscored == 0 and "prm_last_vote" in set(done.voted["rule"])
+    spend = found(done)["problems that say what all their searches spent"]
+    assert (spend.count, spend.of) == (1, 1)
+    assert spend.note.startswith("1,400 tokens generated, 1,400 a problem; 37 on the paths")
+    assert cells(done, "step marks turned into blank lines") == [(3, 3)]
+
+
+def test_steps_that_blank_lines_do_not_part_are_unfit_even_where_their_number_agrees(data, tmp_path):
+    """A step that is blank and one that holds a blank line: three marked steps, and three by blank lines."""
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (RIGHT, [0.5, 0.25, 0.75]))
+    row["output"][1]["text"] = " ки\nTake 2.\n\nAdd 2. ки\nSo \\boxed{4}. ки\n"
+    add_record(tmp_path / "records", 0, 0, row)
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    where = found(done)["step scores that do not fit the steps"].where
+    assert where == ("question_0 #1: a step is blank or holds a blank line",) and done.unscored == 1
+
+
+def test_what_a_record_does_not_say_stays_unknown(data, tmp_path):
+    """A text without marks (CoT) is stored to the byte; the spend of a search is no path's token count."""
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (RIGHT, [0.5, 0.75]))
+    row["output"][0] |= {"text": f"\n{RIGHT} ки"}
+    del row["output"][0]["token_history"], row["output"][0]["completion_tokens"]
+    add_record(tmp_path / "records", 0, 0, row)
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["text"].tolist() == [f"\n{RIGHT} ки", RIGHT] and rows["num_tokens"].tolist() == [-1, 11]
+    assert cells(
+        done,
+        "token counts missing",
+        "problems that say what all their searches spent",
+        "step marks turned into blank lines",
+    ) == [(1, 2), (0, 1), (1, 2)]
+
+
 def test_several_answers_in_a_record_and_no_scores(data, tmp_path):
-    row = record("What is 2 + 2?", [WRONG, RIGHT, RIGHT], [None] * 3, ("5", "4", "4"), tokens=(1, 2, 3))
+    row = record("What is 2 + 2?", (WRONG, None), (RIGHT, None), (RIGHT, None))
     add_record(tmp_path / "records", 0, 0, row)
     done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy")
     assert done.step_scores is None and done.rows == (3, 0)
@@ -327,7 +396,7 @@ def test_records_that_cannot_be_read(data, folder, tmp_path):
 
     with pytest.raises(BadImport, match=r"holds no question_<i>/record_<j>\.jsonl"):
         imports.read_records(tmp_path)
-    broken = add_record(folder, 1, 2, record("Another question?", [RIGHT], [[0.5, 0.5]]))
+    broken = add_record(folder, 1, 2, record("Another question?", (RIGHT, [0.5, 0.5])))
     refused(r"question_1/record_2\.jsonl, line 1: its question or groundtruth differs")
     broken.write_text("", "utf-8")
     refused(r"record_2\.jsonl holds no completion")
@@ -335,10 +404,14 @@ def test_records_that_cannot_be_read(data, folder, tmp_path):
     refused(r"record_2\.jsonl, line 1: not JSON")
     broken.write_text(json.dumps({"question": "What is 3 + 1?", "groundtruth": "4"}), "utf-8")
     refused("field output is missing")
-    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [["x"]]))
+    add_record(folder, 1, 2, record("What is 3 + 1?", (RIGHT, ["x"])))
     refused("output 0, field value: a list of numbers")
+    row = record("What is 3 + 1?", (RIGHT, [0.5, 0.5]))
+    row["output"][0]["token_history"] = [4, "7"]
+    add_record(folder, 1, 2, row)
+    refused("output 0, field token_history: a number of tokens is wanted, got '7'")
     result = run("records", folder, "--policy", "p", "--dataset", "d")
-    assert result.exit_code == 2 and "field value" in result.stderr
+    assert result.exit_code == 2 and "field token_history" in result.stderr
 
 
 def test_the_commands_print_what_was_done_and_found(data, write, folder):
@@ -357,7 +430,7 @@ def test_the_commands_print_what_was_done_and_found(data, write, folder):
 def test_the_source_is_named_by_its_content(folder, tmp_path):
     before = imports.read_records(folder)
     assert imports.read_records(folder).sha256 == before.sha256 and before.source == import_files.RECORDS
-    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [[0.5, 0.5]]))
+    add_record(folder, 1, 2, record("What is 3 + 1?", (RIGHT, [0.5, 0.5])))
     assert imports.read_records(folder).sha256 != before.sha256
 
 

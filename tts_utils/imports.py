@@ -1,9 +1,10 @@
 """Bring runs of others into the store, so that the same notebooks analyse them; says what is odd about them.
 
-The rows are what the file says: texts to the byte, step scores and token counts as given. Only two things
-are ours: the final answer of a text and whether it is right. What a file does not say is marked as unknown
-(a token count of -1, the finish reason "unknown") and never made up; scores that do not fit the steps are
-left out of ``step_scores`` and listed.
+The rows are what the file says: texts, step scores and token counts as given, except that the marks which the
+paper's code sets behind its steps become the blank lines that part steps here. Only two things are ours: the
+final answer of a text and whether it is right. What a file does not say is marked as unknown (a token count
+of -1, the finish reason "unknown") and never made up; scores that do not fit the steps are left out of
+``step_scores`` and listed. Of what a whole search spent the store holds nothing; the findings say it.
 """
 
 from __future__ import annotations
