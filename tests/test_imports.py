@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests import fakes
 from tts_utils import cli, import_files, imports, manifest, store, table_files
 from tts_utils.import_json import BadImport
 from tts_utils.records import SamplingConfig
@@ -273,6 +274,27 @@ def test_rows_are_not_mixed_with_sampled_ones(data, write):
     table_files.append(other, table_files.load(done.samples, data).to_pylist(), data, sources={})
     with pytest.raises(BadImport, match="were not imported; choose another --policy"):
         bring(write(line(0)), policy="live")
+
+
+def test_a_live_model_adds_nothing_to_an_imported_table(data, write):
+    """The PRM of the file has scored all but one completion; a live one of that name is another model."""
+    scores = [[0.5], [0.5, 0.875], [0.5, 0.25], [0.5, 0.75]]
+    done = bring(write(line(0, scores=scores, agg_scores=None)), prm="fake-prm")
+    before = done.step_scores.path(data).read_bytes()
+    sources = table_files.sources(done.step_scores, data)
+    revision = f"imported {sources['import_sha256'][:12]}"
+    assert sources["prm_revision"] == sources["policy_revision"] == revision
+    assert "prm_revision" not in table_files.sources(done.samples, data)
+    for revision in ("", "0123456789abcdef"):
+        prm, policy = fakes.FakePRM(), fakes.FakePolicy(name="their policy")
+        prm.revision = policy.revision = revision
+        with pytest.raises(store.ForeignTable, match=r"prm_revision is imported .* --prm name"):
+            store.fill_step_scores(done.samples, prm)
+        with pytest.raises(store.ForeignTable, match=r"policy_revision is imported .* --policy"):
+            store.fill_samples("mine", policy, 8, done.samples.sampling)
+    assert done.step_scores.path(data).read_bytes() == before
+    prm.name = "mine"
+    assert store.fill_step_scores(done.samples, prm).added == 4
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+IMPORTED = "imported"
+"""How the revision of a model begins whose rows were brought in from elsewhere; no live model has such."""
+
+
 class DamagedTable(StoreError):
     """A file that cannot be read as a table, or whose bytes are not those in the manifest."""
 
