@@ -200,6 +200,16 @@ def test_oddities_are_counted_and_listed(data, write):
     assert rows["num_tokens"].tolist() == [-1, -1, 7, 6, -1, -1, -1, -1, 4]
 
 
+def test_a_pool_of_an_imported_run_claims_no_tokens_that_its_file_does_not_state(data, write):
+    scores = [[0.5, 0.9], [0.1, 0.9], [0.5, 0.2], [0.5, 0.9]]
+    bring(write(line(0, scores=scores), line(1, scores=scores)), config=SamplingConfig())
+    pool = store.read_pool("mine", "their policy", "their prm")
+    assert pool.num_tokens.tolist() == [[9, 8, 7, 6]] * 2 and pool.num_prm_tokens is None
+    absent = {"completion_tokens": [9, 8, None, 6]}
+    bring(write(line(0, scores=scores), line(1, scores=scores, **absent)), config=CONFIG)
+    assert store.read_pool("mine", "their policy", "their prm", config=CONFIG).num_tokens is None
+
+
 def test_ties_at_the_top(data, write):
     scores = [[0.5, 0.9], [0.1, 0.9], [0.5, 0.2], [0.5, 0.9]]
     done = bring(write(line(0, scores=scores, agg_scores=None), line(1)))

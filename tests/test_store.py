@@ -748,11 +748,24 @@ def test_pivot_by_hand():
     assert pool.num_prm_tokens.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert store.with_scores(pool, scores, "last").scores.tolist() == [[0.9, 0.2, 0.4], [0.5, 0.0, 0.25]]
     assert store.pivot(samples).scores is None
+    assert store.pivot(samples).num_prm_tokens is None
     with pytest.raises(StoreError, match=r"1 samples .*\('b', 0\)"):
         store.pivot(samples, scores[:-1])
     for broken in (samples[:-1], samples[samples["sample"] > 0]):
         with pytest.raises(StoreError, match="samples 0"):
             store.pivot(broken)
+
+
+def test_counts_of_which_one_is_unknown_are_no_counts():
+    samples = pd.DataFrame({"problem_id": ["a", "a", "b", "b"], "sample": [0, 1, 0, 1], "answer": "3"})
+    samples = samples.assign(correct=True, num_tokens=[20, 21, 22, -1])
+    scores = samples[["problem_id", "sample"]].assign(scores=[[0.5]] * 4, num_prm_tokens=[-1, 5, 5, 5])
+    pool = store.pivot(samples, scores)
+    assert pool.num_tokens is None and pool.num_prm_tokens is None and pool.scores.tolist() == [[0.5] * 2] * 2
+    known = store.pivot(samples[:2], scores)
+    assert known.num_tokens.tolist() == [[20, 21]] and known.num_prm_tokens is None
+    scores["num_prm_tokens"] = 0
+    assert store.with_scores(pool, scores, "last").num_prm_tokens.tolist() == [[0, 0], [0, 0]]
 
 
 def test_read_pool_takes_the_first_n(data):

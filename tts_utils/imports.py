@@ -23,11 +23,10 @@ from tts_utils.import_grading import Graded
 from tts_utils.import_json import BadImport
 from tts_utils.problems import HUB_DATASETS, data_dir, dataset_name, fingerprint, load_problems
 from tts_utils.records import Problem, SamplingConfig
-from tts_utils.tables import IMPORTED, Table
+from tts_utils.tables import IMPORTED, UNKNOWN_TOKENS, Table
 
 __all__ = ["BadImport", "Imported", "import_run", "read_records", "read_search_and_learn"]
 
-UNKNOWN_TOKENS = -1
 UNKNOWN_REASON = "unknown"
 
 ASSUMED = {

@@ -22,7 +22,14 @@ from tts_utils.manifest import StoreError, record_files
 from tts_utils.problems import data_dir, dataset_name, load_problems
 from tts_utils.records import Problem, SamplingConfig, SearchResult
 from tts_utils.searches import StoredPolicy, StoredPRM, fill_searches, read_searches, replay
-from tts_utils.tables import DamagedTable, ForeignTable, StoreMiss, Table, sampling_options
+from tts_utils.tables import (
+    UNKNOWN_TOKENS,
+    DamagedTable,
+    ForeignTable,
+    StoreMiss,
+    Table,
+    sampling_options,
+)
 
 if TYPE_CHECKING:
     from tts_utils.policies import Policy
@@ -134,6 +141,7 @@ def read_samples(
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id,
         sample, text, num_tokens, finish_reason, answer ("" if none was found or the text was cut), correct.
+        Imported rows have num_tokens -1 and finish_reason "unknown" where their file does not say.
 
     Raises:
         StoreMiss: rows are missing and ``live`` is None.
@@ -169,7 +177,8 @@ def read_step_scores(
 
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset,
-        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens.
+        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens (-1
+        in imported rows, of which it is not known).
     """
     data = data_dir() if data is None else data
     if live is not None:
@@ -211,16 +220,16 @@ class Pool:
         answers: (P, S) final answers; "" where there is none.
         answer_ids: (P, S) numbers of the answers of a problem, equivalent ones alike; -1 where there is none.
         correct: (P, S) whether the answer is right.
-        num_tokens: (P, S) tokens generated.
+        num_tokens: (P, S) tokens generated; None where one of them is unknown, as in imported runs.
         scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which cannot win.
-        num_prm_tokens: (P, S) tokens the PRM read, or None.
+        num_prm_tokens: (P, S) tokens the PRM read; None without scores, or where one is unknown.
     """
 
     problem_ids: tuple[str, ...]
     answers: NDArray[np.object_]
     answer_ids: NDArray[np.int64]
     correct: NDArray[np.bool_]
-    num_tokens: NDArray[np.int64]
+    num_tokens: NDArray[np.int64] | None
     scores: NDArray[np.float64] | None = None
     num_prm_tokens: NDArray[np.int64] | None = None
 
@@ -248,7 +257,7 @@ def pivot(samples: pd.DataFrame, step_scores: pd.DataFrame | None = None, how: s
         answers=texts,
         answer_ids=np.array([answers.group_answers(row) for row in texts], dtype=np.int64).reshape(shape),
         correct=samples["correct"].to_numpy(dtype=bool).reshape(shape),
-        num_tokens=samples["num_tokens"].to_numpy(dtype=np.int64).reshape(shape),
+        num_tokens=_counts(samples["num_tokens"], shape),
     )
     return pool if step_scores is None else with_scores(pool, step_scores, how)
 
@@ -269,8 +278,13 @@ def with_scores(pool: Pool, step_scores: pd.DataFrame, how: str) -> Pool:
     return replace(
         pool,
         scores=scores.reshape(pool.correct.shape),
-        num_prm_tokens=by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(pool.correct.shape),
+        num_prm_tokens=_counts(by_key["num_prm_tokens"], pool.correct.shape),
     )
+
+
+def _counts(column: pd.Series, shape: tuple[int, int]) -> NDArray[np.int64] | None:
+    counts = column.to_numpy(dtype=np.int64).reshape(shape)
+    return None if (counts == UNKNOWN_TOKENS).any() else counts
 
 
 def pool_of(results: Sequence[SearchResult], how: str = "last") -> Pool:
