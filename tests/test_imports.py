@@ -231,8 +231,36 @@ def test_scores_that_do_not_fit_are_left_out_never_mended(data, write):
         "test/0.json #2: 3 scores for 2 steps",
     )
     assert len(store.read_samples("mine", "their policy", config=done.samples.sampling)) == 4
-    with pytest.raises(store.StoreMiss, match="2 of the first 4"):
+    with pytest.raises(store.StoreMiss, match=r"2 of the first 4 .* imported: cannot be filled; leave .*out"):
         store.read_step_scores("mine", "their policy", "their prm", config=done.samples.sampling)
+
+
+def test_what_an_import_lacks_is_reported_without_a_command_that_cannot_help(data, write):
+    def report() -> str:
+        result = CliRunner().invoke(cli.app, ["report", "--dataset", "mine"])
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout
+
+    config = {"config": SamplingConfig()}
+    absent = {"agg_scores": None, "pred": None}
+    scores = [[0.5, 0.75], [0.5], [0.5, 0.25], [0.5, 0.75]]
+    rows = [line(0), line(1, scores=scores, **absent)]
+    done = bring(write(*rows), **config)
+    out = report()
+    assert "majority@4" in out and "PRM-Max" not in out
+    assert "(their prm): incomplete, 1 of 2 problems; imported: cannot be filled; take n <= 1\n" in out
+    assert len(store.read_pool("mine", "their policy", "their prm", n=1).problem_ids) == 2
+    store.fill_step_scores(done.samples, fakes.FakePRM(), limit=1)  # but a live PRM's can
+    assert "PRM scores (fake-prm): incomplete, 1 of 2 problems; fill them with: tts score" in report()
+
+    rows[1] |= {"completions": [RIGHT] * 2, "scores": scores[:1] * 2, "completion_tokens": [1] * 2}
+    bring(write(*rows), policy="ragged", **config)
+    assert "samples: incomplete, 1 of 2 problems; imported: cannot be filled; take n <= 2" in report()
+    assert store.read_pool("mine", "ragged", "their prm", n=2).correct.shape == (2, 2)
+    with pytest.raises(store.PoolTooSmall, match=r"take n <= 4; .*imported: cannot be filled$"):
+        store.read_samples("mine", "ragged", n=5)
+    with pytest.raises(store.PoolTooSmall, match=r"imported: cannot be filled$"):
+        store.read_step_scores("mine", "their policy", "fake-prm", n=5)
 
 
 def test_completions_of_another_problem_are_noticed(data, write):

@@ -749,8 +749,9 @@ def test_pivot_by_hand():
     assert store.with_scores(pool, scores, "last").scores.tolist() == [[0.9, 0.2, 0.4], [0.5, 0.0, 0.25]]
     assert store.pivot(samples).scores is None
     assert store.pivot(samples).num_prm_tokens is None
-    with pytest.raises(StoreError, match=r"1 samples .*\('b', 0\)"):
+    with pytest.raises(store.Incomplete, match=r"1 samples .*\('b', 0\)") as miss:
         store.pivot(samples, scores[:-1])
+    assert (miss.value.complete, miss.value.of) == (1, 2)
     for broken in (samples[:-1], samples[samples["sample"] > 0]):
         with pytest.raises(StoreError, match="samples 0"):
             store.pivot(broken)
