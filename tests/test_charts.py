@@ -223,6 +223,7 @@ def test_importing_the_charts_leaves_altairs_theme_alone():
 
 
 def test_unknown_token_counts_are_refused_and_not_drawn():
-    unknown = ACCURACY.assign(num_tokens=-1)
-    with pytest.raises(ValueError, match=r"num_tokens is -1 .* imported run"):
-        charts.accuracy_by_budget(unknown, x="num_tokens")
+    for unknown in (-1, None, float("nan")):
+        frame = ACCURACY.assign(num_tokens=unknown)
+        with pytest.raises(ValueError, match=rf"num_tokens is {unknown} .* imported run"):
+            charts.accuracy_by_budget(frame, x="num_tokens")

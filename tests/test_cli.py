@@ -102,9 +102,49 @@ def test_report_of_fewer_samples_problems_and_policies(data, models):
     ok("sample", "--policy", "other", "--dataset", "toy", "--n", "2", "--limit", "3")
     out = ok("report", "--dataset", "toy", "--policy", "fake-policy", "--n", "4")
     assert "majority@4" in out and "other" not in out
-    assert "'p003' has 0" in refused("report", "--dataset", "toy")
     out = ok("report", "--dataset", "toy", "--limit", "3")
     assert "other on toy: n = 3" in out and "fake-policy on toy: n = 3" in out
+
+
+def the_command_in(out: str) -> list[str]:
+    return shlex.split(re.search(r"(?:fill them|grow the pool) with: tts (.*)", out)[1])
+
+
+def test_report_says_what_is_incomplete_and_reports_the_rest(data, models):
+    ok(*SAMPLE, "--n", "4")
+    ok(*SCORE)
+    models.policy, prm = fakes.FakePolicy(name="other"), fakes.FakePRM(name="half-done")
+    ok("sample", "--policy", "other", "--dataset", "toy", "--n", "4", "--limit", "2")
+    store.fill_step_scores(TABLE, prm, limit=3)
+    out = ok("report", "--dataset", "toy")
+    scores = re.search(r"^  PRM scores \(half-done\): incomplete, 3 of 6 problems; fill .*", out, re.M)[0]
+    samples = re.search(r"^  samples: incomplete, 2 of 6 problems; fill .*", out, re.M)[0]
+    for words in ("majority@4", "pass@4", r"PRM-Last \+ PRM-Vote \(fake-prm\) - majority"):
+        assert len(re.findall(rf"^  {words} .*\[.*\]  n = 6$", out, re.M)) == 1, words
+    models.prm = prm
+    ok(*the_command_in(samples))
+    ok(*the_command_in(scores))
+    out = ok("report", "--dataset", "toy")
+    assert "incomplete" not in out and "PRM-Last + PRM-Vote (half-done)" in out
+    assert len(re.findall(r"^  pass@4 .* n = 6$", out, re.M)) == 2
+
+
+def test_report_of_more_samples_than_one_pool_holds(data, models):
+    ok(*SAMPLE, "--n", "4")
+    models.policy = fakes.FakePolicy(name="small")
+    ok("sample", "--policy", "small", "--dataset", "toy", "--n", "2")
+    out = ok("report", "--dataset", "toy", "--n", "4")
+    assert "majority@4" in out and "samples: incomplete, 0 of 6 problems; take n <= 2, or grow" in out
+    ok(*the_command_in(out))
+    assert "incomplete" not in ok("report", "--dataset", "toy", "--n", "4")
+
+
+def test_report_without_a_problem_file_finds_problems_without_scores(data, models):
+    ok(*SAMPLE, "--n", "4")
+    store.fill_step_scores(TABLE, fakes.FakePRM(), limit=2)
+    (data / "problems/toy.jsonl").unlink()
+    out = ok("report", "--dataset", "toy")
+    assert "PRM scores (fake-prm): incomplete, 2 of 6 problems" in out and "majority@4" in out
 
 
 def test_report_of_several_configurations_names_them(data, models):
@@ -152,6 +192,33 @@ def test_a_dataset_given_as_a_path(data, models):
     ok("score", "--prm", "fake-prm", "--policy", "fake-policy", "--dataset", path)
     assert TABLE.path(data).is_file()
     assert "pass@2" in ok("report", "--dataset", path)
+
+
+def test_the_command_for_a_data_set_that_lies_elsewhere_works(data, models, tmp_path):
+    path = tmp_path / "my problems.jsonl"
+    path.write_text(fakes.as_jsonl(PROBLEMS), encoding="utf-8")
+    steps = fakes.StepPolicy()
+    for policy, read in (
+        (models.policy, lambda name: store.read_samples(name, "fake-policy")),
+        (models.policy, lambda name: store.read_samples(name, "fake-policy", n=65)),
+        (models.policy, lambda name: store.read_step_scores(name, "fake-policy", "fake-prm")),
+        (steps, lambda name: store.replay(name, "fake-policy", "fake-prm", TreeSearch("beam", 4))),
+        (steps, lambda name: store.replay(name, "fake-policy", "fake-prm", TreeSearch("dvts", 4))),
+    ):
+        models.policy = policy
+        with pytest.raises(store.StoreError) as miss:
+            read(str(path))
+        ok(*the_command_in(str(miss.value)))
+        assert len(read(str(path)))
+    with pytest.raises(store.StoreMiss, match=r"--dataset 'PATH/TO/my problems\.jsonl'"):
+        store.read_samples("my problems", "another policy")
+
+
+def test_a_live_prm_scores_samples_of_a_data_set_that_lies_elsewhere(data, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(fakes.as_jsonl(PROBLEMS), encoding="utf-8")
+    store.fill_samples(str(path), fakes.FakePolicy(), 2)
+    assert len(store.read_step_scores(str(path), "fake-policy", "fake-prm", live=fakes.FakePRM())) == 12
 
 
 def test_doctor(data, models):
@@ -336,6 +403,10 @@ def test_missing_rows_with_no_live_policy(data, models):
     ok(*SAMPLE, "--n", "4", "--limit", "4")
     message = refused("report", "--dataset", "toy")
     assert "8 of the first 4 samples" in message and "tts sample --policy fake-policy" in message
+    models.policy = fakes.FakePolicy(name="other")
+    ok("sample", "--policy", "other", "--dataset", "toy", "--n", "2", "--limit", "1")
+    message = refused("report", "--dataset", "toy")
+    assert "'p004' has 0" in message and "'p001' has 0" in message  # of the one and the other
 
 
 def test_greedy_with_many_samples(data, models):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests import fakes
 from tts_utils import cli, import_files, imports, manifest, store, table_files
 from tts_utils.import_json import BadImport
 from tts_utils.records import SamplingConfig
@@ -36,12 +37,37 @@ def line(number: int = 0, **changes) -> dict:
     return {key: value for key, value in row.items() if value is not None}
 
 
-def record(question: str, texts, values, answers=("4",), verdict=1, tokens=(5,)) -> dict:
-    output = [
-        {"text": t, "value": v, "extracted_answer": a, "completion_tokens": n, "reward_history": []}
-        for t, v, a, n in zip(texts, values, answers, tokens, strict=True)
-    ]
-    return {"question": question, "groundtruth": "4", "result": {"majority_vote": verdict}, "output": output}
+def record(question: str, *paths, verdict: int = 1, spent: int = 900) -> dict:
+    """A record as the paper's code writes it, each path given as (text, step scores).
+
+    A mark stands behind every step, and all paths but the last say that they cost 0 tokens: the last one
+    names what the whole search generated. Tokens on a path are in its history, here 4 a step and 7 the last.
+    """
+    output = []
+    for index, (text, value) in enumerate(paths):
+        steps = text.split("\n\n")
+        answer = text.partition("\\boxed{")[2].partition("}")[0]
+        output.append(
+            {
+                "path_idx": index,
+                "text": "".join(f"{step} ки\n" for step in steps),
+                "value": value,
+                "extracted_answer": answer,
+                "reward_history": value,
+                "token_history": [4] * (len(steps) - 1) + [7],
+                "prob_history": [0.5] * len(steps),
+                "model_history": ["Some-1B-Instruct"] * len(steps),
+                "completion_tokens": 0,
+                "tree_completion_tokens": 0,
+            }
+        )
+    output[-1] |= {"completion_tokens": spent, "tree_completion_tokens": spent - 100}
+    return {
+        "question": question,
+        "groundtruth": "We add and get $\\boxed{4}.$",
+        "result": {"majority_vote": verdict, "total_completion_tokens": spent},
+        "output": output,
+    }
 
 
 @pytest.fixture
@@ -66,18 +92,17 @@ def write(tmp_path):
 def folder(tmp_path):
     """Ten records of one answer each for one question (so record_10 exists), and two for another."""
     for j in range(11):
-        add_record(tmp_path / "records", 0, j, record("What is 2 + 2?", [RIGHT], [[0.1, j / 20]]))
+        add_record(tmp_path / "records", 0, j, record("What is 2 + 2?", (RIGHT, [0.1, j / 20])))
     for j, (text, verdict) in enumerate([(WRONG, 0), (RIGHT, 1)]):
-        add_record(
-            tmp_path / "records", 1, j, record("What is 3 + 1?", [text], [[0.5, 0.5]], verdict=verdict)
-        )
+        row = record("What is 3 + 1?", (text, [0.5, 0.5]), verdict=verdict)
+        add_record(tmp_path / "records", 1, j, row)
     return tmp_path / "records"
 
 
 def add_record(folder: Path, question: int, number: int, *rows) -> Path:
     path = folder / f"question_{question}" / f"record_{number}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     return path
 
 
@@ -175,6 +200,16 @@ def test_oddities_are_counted_and_listed(data, write):
     assert rows["num_tokens"].tolist() == [-1, -1, 7, 6, -1, -1, -1, -1, 4]
 
 
+def test_a_pool_of_an_imported_run_claims_no_tokens_that_its_file_does_not_state(data, write):
+    scores = [[0.5, 0.9], [0.1, 0.9], [0.5, 0.2], [0.5, 0.9]]
+    bring(write(line(0, scores=scores), line(1, scores=scores)), config=SamplingConfig())
+    pool = store.read_pool("mine", "their policy", "their prm")
+    assert pool.num_tokens.tolist() == [[9, 8, 7, 6]] * 2 and pool.num_prm_tokens is None
+    absent = {"completion_tokens": [9, 8, None, 6]}
+    bring(write(line(0, scores=scores), line(1, scores=scores, **absent)), config=CONFIG)
+    assert store.read_pool("mine", "their policy", "their prm", config=CONFIG).num_tokens is None
+
+
 def test_ties_at_the_top(data, write):
     scores = [[0.5, 0.9], [0.1, 0.9], [0.5, 0.2], [0.5, 0.9]]
     done = bring(write(line(0, scores=scores, agg_scores=None), line(1)))
@@ -196,8 +231,36 @@ def test_scores_that_do_not_fit_are_left_out_never_mended(data, write):
         "test/0.json #2: 3 scores for 2 steps",
     )
     assert len(store.read_samples("mine", "their policy", config=done.samples.sampling)) == 4
-    with pytest.raises(store.StoreMiss, match="2 of the first 4"):
+    with pytest.raises(store.StoreMiss, match=r"2 of the first 4 .* imported: cannot be filled; leave .*out"):
         store.read_step_scores("mine", "their policy", "their prm", config=done.samples.sampling)
+
+
+def test_what_an_import_lacks_is_reported_without_a_command_that_cannot_help(data, write):
+    def report() -> str:
+        result = CliRunner().invoke(cli.app, ["report", "--dataset", "mine"])
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.stdout
+
+    config = {"config": SamplingConfig()}
+    absent = {"agg_scores": None, "pred": None}
+    scores = [[0.5, 0.75], [0.5], [0.5, 0.25], [0.5, 0.75]]
+    rows = [line(0), line(1, scores=scores, **absent)]
+    done = bring(write(*rows), **config)
+    out = report()
+    assert "majority@4" in out and "PRM-Max" not in out
+    assert "(their prm): incomplete, 1 of 2 problems; imported: cannot be filled; take n <= 1\n" in out
+    assert len(store.read_pool("mine", "their policy", "their prm", n=1).problem_ids) == 2
+    store.fill_step_scores(done.samples, fakes.FakePRM(), limit=1)  # but a live PRM's can
+    assert "PRM scores (fake-prm): incomplete, 1 of 2 problems; fill them with: tts score" in report()
+
+    rows[1] |= {"completions": [RIGHT] * 2, "scores": scores[:1] * 2, "completion_tokens": [1] * 2}
+    bring(write(*rows), policy="ragged", **config)
+    assert "samples: incomplete, 1 of 2 problems; imported: cannot be filled; take n <= 2" in report()
+    assert store.read_pool("mine", "ragged", "their prm", n=2).correct.shape == (2, 2)
+    with pytest.raises(store.PoolTooSmall, match=r"take n <= 4; .*imported: cannot be filled$"):
+        store.read_samples("mine", "ragged", n=5)
+    with pytest.raises(store.PoolTooSmall, match=r"imported: cannot be filled$"):
+        store.read_step_scores("mine", "their policy", "fake-prm", n=5)
 
 
 def test_completions_of_another_problem_are_noticed(data, write):
@@ -251,6 +314,27 @@ def test_rows_are_not_mixed_with_sampled_ones(data, write):
         bring(write(line(0)), policy="live")
 
 
+def test_a_live_model_adds_nothing_to_an_imported_table(data, write):
+    """The PRM of the file has scored all but one completion; a live one of that name is another model."""
+    scores = [[0.5], [0.5, 0.875], [0.5, 0.25], [0.5, 0.75]]
+    done = bring(write(line(0, scores=scores, agg_scores=None)), prm="fake-prm")
+    before = done.step_scores.path(data).read_bytes()
+    sources = table_files.sources(done.step_scores, data)
+    revision = f"imported {sources['import_sha256'][:12]}"
+    assert sources["prm_revision"] == sources["policy_revision"] == revision
+    assert "prm_revision" not in table_files.sources(done.samples, data)
+    for revision in ("", "0123456789abcdef"):
+        prm, policy = fakes.FakePRM(), fakes.FakePolicy(name="their policy")
+        prm.revision = policy.revision = revision
+        with pytest.raises(store.ForeignTable, match=r"prm_revision is imported .* --prm name"):
+            store.fill_step_scores(done.samples, prm)
+        with pytest.raises(store.ForeignTable, match=r"policy_revision is imported .* --policy"):
+            store.fill_samples("mine", policy, 8, done.samples.sampling)
+    assert done.step_scores.path(data).read_bytes() == before
+    prm.name = "mine"
+    assert store.fill_step_scores(done.samples, prm).added == 4
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -290,7 +374,7 @@ def test_records_are_pooled_in_numerical_order_and_voted(data, folder):
     assert rows["problem_id"].value_counts().to_dict() == {"question_0": 11, "question_1": 2}
     scores = table_files.to_frame(table_files.load(done.step_scores, data))
     assert [s[-1] for s in scores["scores"]][:11] == [j / 20 for j in range(11)]
-    assert set(rows["num_tokens"]) == {5}
+    assert set(rows["num_tokens"]) == {11} and done.unscored == 0
     finding = found(done)["records' own majority_vote right"]
     assert (finding.count, finding.of) == (12, 13) and "single answer" in finding.note
     accuracy = done.voted[done.voted["grouping"] == "string"].set_index("rule")["accuracy"]
@@ -299,8 +383,53 @@ def test_records_are_pooled_in_numerical_order_and_voted(data, folder):
     assert len(store.read_samples("theirs", "policy", n=2)) == 4
 
 
+def test_a_record_keeps_its_steps_its_scores_and_the_tokens_of_each_path(data, tmp_path):
+    long = "Take 2.\n\nAdd\n  2 to it.\n\nSo \\boxed{4}."
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (long, [0.25, 0.5, 0.625]), spent=1308)
+    add_record(tmp_path / "records", 0, 0, row)
+    add_record(tmp_path / "records", 0, 1, record("What is 2 + 2?", (WRONG, [0.5, 0.125]), spent=92))
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["text"].tolist() == [RIGHT, long, WRONG]
+    assert rows["num_tokens"].tolist() == [11, 15, 11]
+    scores = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert scores["scores"].tolist() == [[0.5, 0.75], [0.25, 0.5, 0.625], [0.5, 0.125]]
+    assert done.unscored == 0 and "prm_last_vote" in set(done.voted["rule"])
+    spend = found(done)["problems that say what all their searches spent"]
+    assert (spend.count, spend.of) == (1, 1)
+    assert spend.note.startswith("1,400 tokens generated, 1,400 a problem; 37 on the paths")
+    assert cells(done, "step marks turned into blank lines") == [(3, 3)]
+
+
+def test_steps_that_blank_lines_do_not_part_are_unfit_even_where_their_number_agrees(data, tmp_path):
+    """A step that is blank and one that holds a blank line: three marked steps, and three by blank lines."""
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (RIGHT, [0.5, 0.25, 0.75]))
+    row["output"][1]["text"] = " ки\nTake 2.\n\nAdd 2. ки\nSo \\boxed{4}. ки\n"
+    add_record(tmp_path / "records", 0, 0, row)
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    where = found(done)["step scores that do not fit the steps"].where
+    assert where == ("question_0 #1: a step is blank or holds a blank line",) and done.unscored == 1
+
+
+def test_what_a_record_does_not_say_stays_unknown(data, tmp_path):
+    """A text without marks (CoT) is stored to the byte; the spend of a search is no path's token count."""
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (RIGHT, [0.5, 0.75]))
+    row["output"][0] |= {"text": f"\n{RIGHT} ки"}
+    del row["output"][0]["token_history"], row["output"][0]["completion_tokens"]
+    add_record(tmp_path / "records", 0, 0, row)
+    done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+    rows = table_files.to_frame(table_files.load(done.samples, data))
+    assert rows["text"].tolist() == [f"\n{RIGHT} ки", RIGHT] and rows["num_tokens"].tolist() == [-1, 11]
+    assert cells(
+        done,
+        "token counts missing",
+        "problems that say what all their searches spent",
+        "step marks turned into blank lines",
+    ) == [(1, 2), (0, 1), (1, 2)]
+
+
 def test_several_answers_in_a_record_and_no_scores(data, tmp_path):
-    row = record("What is 2 + 2?", [WRONG, RIGHT, RIGHT], [None] * 3, ("5", "4", "4"), tokens=(1, 2, 3))
+    row = record("What is 2 + 2?", (WRONG, None), (RIGHT, None), (RIGHT, None))
     add_record(tmp_path / "records", 0, 0, row)
     done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy")
     assert done.step_scores is None and done.rows == (3, 0)
@@ -327,7 +456,7 @@ def test_records_that_cannot_be_read(data, folder, tmp_path):
 
     with pytest.raises(BadImport, match=r"holds no question_<i>/record_<j>\.jsonl"):
         imports.read_records(tmp_path)
-    broken = add_record(folder, 1, 2, record("Another question?", [RIGHT], [[0.5, 0.5]]))
+    broken = add_record(folder, 1, 2, record("Another question?", (RIGHT, [0.5, 0.5])))
     refused(r"question_1/record_2\.jsonl, line 1: its question or groundtruth differs")
     broken.write_text("", "utf-8")
     refused(r"record_2\.jsonl holds no completion")
@@ -335,10 +464,14 @@ def test_records_that_cannot_be_read(data, folder, tmp_path):
     refused(r"record_2\.jsonl, line 1: not JSON")
     broken.write_text(json.dumps({"question": "What is 3 + 1?", "groundtruth": "4"}), "utf-8")
     refused("field output is missing")
-    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [["x"]]))
+    add_record(folder, 1, 2, record("What is 3 + 1?", (RIGHT, ["x"])))
     refused("output 0, field value: a list of numbers")
+    row = record("What is 3 + 1?", (RIGHT, [0.5, 0.5]))
+    row["output"][0]["token_history"] = [4, "7"]
+    add_record(folder, 1, 2, row)
+    refused("output 0, field token_history: a number of tokens is wanted, got '7'")
     result = run("records", folder, "--policy", "p", "--dataset", "d")
-    assert result.exit_code == 2 and "field value" in result.stderr
+    assert result.exit_code == 2 and "field token_history" in result.stderr
 
 
 def test_the_commands_print_what_was_done_and_found(data, write, folder):
@@ -357,7 +490,7 @@ def test_the_commands_print_what_was_done_and_found(data, write, folder):
 def test_the_source_is_named_by_its_content(folder, tmp_path):
     before = imports.read_records(folder)
     assert imports.read_records(folder).sha256 == before.sha256 and before.source == import_files.RECORDS
-    add_record(folder, 1, 2, record("What is 3 + 1?", [RIGHT], [[0.5, 0.5]]))
+    add_record(folder, 1, 2, record("What is 3 + 1?", (RIGHT, [0.5, 0.5])))
     assert imports.read_records(folder).sha256 != before.sha256
 
 

@@ -635,6 +635,67 @@ def test_rows_of_another_version_of_a_model_are_not_mixed_in(data):
     assert entry["sources"]["policy_revision"] == "aaa" and entry["sources"]["prm_revision"] == "ccc"
 
 
+def test_a_model_that_names_no_version_is_another_one(data):
+    def version(model, revision):
+        model.revision = revision
+        return model
+
+    fill(data, 2, version(fakes.FakePolicy(), "aaa"))
+    with pytest.raises(ForeignTable, match="policy_revision is aaa, now not stated"):
+        fill(data, 4)
+    fill_scores(data, version(fakes.FakePRM(), "ccc"))
+    with pytest.raises(ForeignTable, match="prm_revision is ccc, now not stated"):
+        fill_scores(data)
+    nameless = {"config": SamplingConfig(seed=1)}
+    fill(data, 2, **nameless)
+    with pytest.raises(ForeignTable, match="policy_revision is not stated, now aaa"):
+        fill(data, 4, version(fakes.FakePolicy(), "aaa"), **nameless)
+    assert fill(data, 4, **nameless).added == 10
+
+
+def test_parts_of_two_models_are_not_compacted_into_one_table(data):
+    fill(data, 1)
+    rows = table_files.load(TABLE, data).to_pylist()
+    shutil.rmtree(data / "samples")
+    part = table_files.append(TABLE, rows[:2], data, sources={"problems_sha256": "p", "policy_revision": "a"})
+    other = table_files.append(TABLE, rows[2:], data, sources={"problems_sha256": "p"})
+    with pytest.raises(ForeignTable, match="policy_revision is not stated, now a"):
+        table_files.compact(TABLE, data)
+    other.unlink()
+    table_files.append(TABLE, rows[2:], data, sources={"policy_revision": "a"})
+    table_files.compact(TABLE, data)
+    assert not part.exists()
+    assert table_files.sources(TABLE, data) == {"problems_sha256": "p", "policy_revision": "a"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0123456789abcdef", "0123456789abcdef vllm"),
+        ("f" * 40, "f" * 40 + " server"),
+        ("f" * 64, "f" * 63 + "e"),
+    ],
+)
+def test_two_versions_that_begin_alike_are_told_apart_with_a_way_out(data, old, new):
+    policy = fakes.FakePolicy()
+    policy.revision = old
+    path = fill(data, 2, policy).path
+    seconds = manifest.load(data)[TABLE.relative]["seconds"]
+    policy.revision = new
+    with pytest.raises(ForeignTable) as refused:
+        fill(data, 4, policy)
+    assert f"policy_revision is {old}, now {new}; " in str(refused.value)
+    assert "another backend is another source" in str(refused.value)
+    policy.name = "another name"
+    assert fill(data, 4, policy).added == 20
+    policy.name = "fake-policy"
+    entries = manifest.load(data)
+    manifest.save_entries(data, {TABLE.relative: {**entries[TABLE.relative], "seconds": seconds + 1000}})
+    path.rename(data / "moved away.parquet")
+    assert fill(data, 4, policy).added == 20 and store.verify(data) == []
+    assert manifest.load(data)[TABLE.relative]["seconds"] < 1000  # of the new table alone
+
+
 def test_bad_rows_are_refused_with_their_column(data):
     row = {
         "problem_id": "p000",
@@ -687,11 +748,25 @@ def test_pivot_by_hand():
     assert pool.num_prm_tokens.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert store.with_scores(pool, scores, "last").scores.tolist() == [[0.9, 0.2, 0.4], [0.5, 0.0, 0.25]]
     assert store.pivot(samples).scores is None
-    with pytest.raises(StoreError, match=r"1 samples .*\('b', 0\)"):
+    assert store.pivot(samples).num_prm_tokens is None
+    with pytest.raises(store.Incomplete, match=r"1 samples .*\('b', 0\)") as miss:
         store.pivot(samples, scores[:-1])
+    assert (miss.value.complete, miss.value.of) == (1, 2)
     for broken in (samples[:-1], samples[samples["sample"] > 0]):
         with pytest.raises(StoreError, match="samples 0"):
             store.pivot(broken)
+
+
+def test_counts_of_which_one_is_unknown_are_no_counts():
+    samples = pd.DataFrame({"problem_id": ["a", "a", "b", "b"], "sample": [0, 1, 0, 1], "answer": "3"})
+    samples = samples.assign(correct=True, num_tokens=[20, 21, 22, -1])
+    scores = samples[["problem_id", "sample"]].assign(scores=[[0.5]] * 4, num_prm_tokens=[-1, 5, 5, 5])
+    pool = store.pivot(samples, scores)
+    assert pool.num_tokens is None and pool.num_prm_tokens is None and pool.scores.tolist() == [[0.5] * 2] * 2
+    known = store.pivot(samples[:2], scores)
+    assert known.num_tokens.tolist() == [[20, 21]] and known.num_prm_tokens is None
+    scores["num_prm_tokens"] = 0
+    assert store.with_scores(pool, scores, "last").num_prm_tokens.tolist() == [[0, 0], [0, 0]]
 
 
 def test_read_pool_takes_the_first_n(data):

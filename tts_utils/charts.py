@@ -59,7 +59,8 @@ def accuracy_by_budget(
         menu: a column whose values a menu under the chart chooses from, e.g. "policy".
 
     Raises:
-        ValueError: a column is missing, or a cost is not positive, as with imported runs of unknown length.
+        ValueError: a column is missing, or a cost is not positive or None, as in imported runs of unknown
+            length.
     """
     _require(
         frame, "accuracy_by_budget", ["rule", "accuracy", "low", "high", "n", x, *([menu] if menu else [])]
@@ -68,8 +69,8 @@ def accuracy_by_budget(
         worst = frame.loc[~(frame[x] > 0)].iloc[0]
         raise ValueError(
             f"accuracy_by_budget: {x} is {worst[x]} for the rule {worst['rule']!r}; a logarithmic axis has "
-            "no place for it; a negative token count means that the imported run did not say how many there "
-            "were: leave these rows out, and say so"
+            "no place for it; a negative or absent token count means that the imported run did not say how "
+            "many there were: leave these rows out, and say so"
         )
     names = [rule for rule in SERIES if rule in set(frame["rule"])]
     names += [rule for rule in frame["rule"].unique() if rule not in SERIES]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import math
 import platform
 import sys
 from collections.abc import Callable
@@ -12,7 +13,19 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import cli_import, manifest, mdp, policies, prms, problems, report, search, store, table_files
+from tts_utils import (
+    cli_import,
+    manifest,
+    mdp,
+    misses,
+    policies,
+    prms,
+    problems,
+    report,
+    search,
+    store,
+    table_files,
+)
 from tts_utils.records import SamplingConfig
 from tts_utils.tree_search import TreeSearch
 
@@ -143,7 +156,8 @@ def score(
     loaded = problems.load_problems(dataset)
     samples = store.find_table("samples", dataset, policy, config=config, greedy=greedy)
     if not table_files.stored_rows(samples, problems.data_dir()):
-        raise store.StoreMiss(f"there is nothing to score yet; first run: {store.command(samples, 64)}")
+        first = misses.command(samples, 64, dataset, problems.data_dir())
+        raise store.StoreMiss(f"there is nothing to score yet; first run: {first}")
     with _Bar() as bar:
         filled = store.fill_step_scores(
             samples, prms.load_prm(prm), problems=loaded, limit=limit, batch_size=batch_size, progress=bar
@@ -215,6 +229,9 @@ def print_report(
     for name, rows in frame.groupby("policy", sort=False):
         typer.echo(f"\n{name} on {dataset}: n = {rows['n'].max()} problems")
         for row in rows.itertuples():
+            if math.isnan(row.estimate):
+                typer.echo(f"  {row.measure}")
+                continue
             estimate, low, high = (100 * value for value in (row.estimate, row.low, row.high))
             sign = "+" if row.measure.endswith("- majority") else ""
             typer.echo(

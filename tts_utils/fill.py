@@ -213,7 +213,7 @@ def _fill_per_text(
         raise StoreError(f"batch_size and limit must be at least 1, got {batch_size} and {limit}")
     data = data_dir() if data is None else data
     problems = load_problems(samples.dataset, data=data) if problems is None else problems
-    sampled_from = {"problems_sha256": fingerprint(problems)}
+    sampled_from = {**table_files.sources(samples, data), "problems_sha256": fingerprint(problems)}
     by_id = {problem.problem_id: problem for problem in problems[:limit]}
     frame = table_files.to_frame(table_files.load(samples, data, sources=sampled_from))
     texts: dict[tuple[str, str], list[int]] = {}  # (problem_id, text) -> its samples
@@ -222,7 +222,7 @@ def _fill_per_text(
             texts.setdefault((problem_id, text), []).append(int(sample))
     if not texts:
         raise StoreError(f"{samples.relative} holds no sample of these problems")
-    sources = {**sampled_from, **table_files.sources(samples, data), **revision}
+    sources = {**sampled_from, **revision}
     states = {key: mdp.state_of(by_id[key[0]], key[1]) for key in texts}
     payloads: dict[tuple[str, int], dict[str, Any]] = {}  # (problem_id, sample) -> what is stored of it
     seen: set = set()

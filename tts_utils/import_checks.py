@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
-from tts_utils.import_files import Output, Run
+from tts_utils.import_files import RECORDS, Output, Run
 from tts_utils.import_grading import Graded, as_arrays, string_match
 from tts_utils.mdp import MAX_STEPS
 
@@ -38,6 +38,8 @@ def examine(run: Run, graded: Sequence[Graded]) -> list[Finding]:
     findings = [*_of_completions(graded), *_of_scores(graded), *_of_answers(graded)]
     if any(g.question.agg_scores or g.question.predictions for g in graded):
         findings += _of_predictions(graded)
+    if run.source == RECORDS:
+        findings += _of_records(graded)
     verdicts = [v for g in graded for v in g.question.verdicts]
     if verdicts:
         right = sum(sum(g.correct) for g in graded)
@@ -122,6 +124,23 @@ def _of_answers(graded: Sequence[Graded]) -> Iterator[Finding]:
     right = sum(ok for _, _, ok, _ in cases)
     yield Finding("right by our grader", right, len(cases), f"{len(more)} of them not by string match", more)
     yield Finding("right by string match, wrong by our grader", len(fewer), len(cases), "", fewer)
+
+
+def _of_records(graded: Sequence[Graded]) -> Iterator[Finding]:
+    outputs = [output for g in graded for output in g.question.outputs]
+    marked = sum(output.steps is not None for output in outputs)
+    note = "texts as their policy wrote them, up to white space around steps" if marked else ""
+    yield Finding("step marks turned into blank lines", marked, len(outputs), note)
+    told = [g for g in graded if all(o.spent is not None and o.spent >= 0 for o in g.question.outputs)]
+    spent = sum(output.spent for g in told for output in g.question.outputs)
+    paths = sum(output.num_tokens or 0 for g in told for output in g.question.outputs)
+    note = (
+        f"{spent:,} tokens generated, {spent / len(told):,.0f} a problem; {paths:,} on the paths, which are "
+        "the token counts stored: the store has no place for the rest"
+        if told
+        else ""
+    )
+    yield Finding("problems that say what all their searches spent", len(told), len(graded), note)
 
 
 def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:

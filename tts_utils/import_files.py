@@ -2,7 +2,8 @@
 
 Two formats: the JSONL of search-and-learn (one line per problem) and the record files that the code released
 with Liu et al. 2025 (arXiv:2502.06703) writes (``question_<i>/record_<j>.jsonl``). Where a file lacks
-something, so does what is returned; nothing is filled in.
+something, so does what is returned; nothing is filled in. Texts are as they stand there, but for the marks
+that the paper's code sets behind its steps: blank lines part them here.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any
 from tts_utils.answers import extract_answer
 from tts_utils.import_json import BadImport, as_count, as_level, as_scores, get, get_text, read_lines
 from tts_utils.manifest import sha256_of
+from tts_utils.mdp import SEPARATOR
 from tts_utils.records import Problem
 
 SEARCH_AND_LEARN = "search-and-learn"
 RECORDS = "records"
+STEP_MARK = " ки\n"
+"""What the paper's code writes behind every step, where the policy wrote a blank line or ended."""
+
 _PREDICTION = re.compile(r"pred(_(naive|weighted|maj)@\d+)?")
 
 
@@ -29,16 +34,21 @@ class Output:
     """One completion as a file states it.
 
     Attributes:
-        text: the completion.
+        text: the completion; its steps, where the file marks them, joined by blank lines.
         scores: its step scores, or None where the file gives none.
-        num_tokens: its token count, or None where the file gives none.
+        num_tokens: its own token count, or None where the file gives none.
         answer: the final answer that the file itself extracted, or None.
+        steps: its steps where the file marks their ends, or None.
+        spent: tokens that a search generated for it and, shared among them all, for the completions of its
+            record: 0 for all but the last. None where the file does not say.
     """
 
     text: str
     scores: tuple[float, ...] | None = None
     num_tokens: int | None = None
     answer: str | None = None
+    steps: tuple[str, ...] | None = None
+    spent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +115,9 @@ def read_records(folder: Path) -> Run:
     """Read a folder of ``question_<i>/record_<j>.jsonl`` and pool the records of each question.
 
     Needed in each record: question, groundtruth and output, a list of objects with text. Used where there:
-    value (step scores), extracted_answer, completion_tokens, and majority_vote in result. The completions of
-    a question are those of record 0, then of record 1, and so on. The problem is named like its folder.
+    value (step scores), extracted_answer, token_history (tokens of the path's steps), completion_tokens (what
+    the whole search generated, not the path), and majority_vote in result. The completions of a question are
+    those of record 0, then of record 1, and so on. The problem is named like its folder.
 
     Raises:
         BadImport: naming file, line and field; also where records of one question differ in their question.
@@ -201,9 +212,21 @@ def _pooled(name: str, files: list[Path]) -> Question:
 def _record_output(output: Any, place: str) -> Output:
     if not isinstance(output, dict):
         raise BadImport(f"{place}: an object with text and value is wanted, got {output!r:.80}")
+    text = get(output, place, "text", str)
+    marked = STEP_MARK in text
+    steps = tuple(text.removesuffix(STEP_MARK).split(STEP_MARK)) if marked else None
     return Output(
-        text=get(output, place, "text", str),
+        text=SEPARATOR.join(steps) if marked else text,
         scores=as_scores(output.get("value"), f"{place}, field value"),
-        num_tokens=as_count(output.get("completion_tokens"), f"{place}, field completion_tokens"),
+        num_tokens=_path_tokens(output, place),
         answer=get(output, place, "extracted_answer", str, default=None),
+        steps=steps,
+        spent=as_count(output.get("completion_tokens"), f"{place}, field completion_tokens"),
     )
+
+
+def _path_tokens(output: dict[str, Any], place: str) -> int | None:
+    history = get(output, place, "token_history", list, default=[])
+    counts = [as_count(value, f"{place}, field token_history") for value in history]
+    known = counts and all(count is not None and count >= 0 for count in counts)
+    return sum(counts) if known else None

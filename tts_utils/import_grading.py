@@ -42,10 +42,10 @@ def grade(question: Question, problem: Problem) -> Graded:
     """Grade every completion of a question against a problem."""
     texts = [output.text for output in question.outputs]
     found = [answers.extract_answer(text) for text in texts]
-    num_steps = tuple(len(split_steps(text)) for text in texts)
-    unfit = tuple(_unfit(o.scores, n) for o, n in zip(question.outputs, num_steps, strict=True))
+    steps = [split_steps(text) for text in texts]
+    unfit = tuple(_unfit(o, s) for o, s in zip(question.outputs, steps, strict=True))
     correct = tuple(answers.grade(answer, problem.answer) for answer in found)
-    return Graded(problem, question, num_steps, tuple(found), correct, unfit)
+    return Graded(problem, question, tuple(map(len, steps)), tuple(found), correct, unfit)
 
 
 def voted(graded: Sequence[Graded]) -> pd.DataFrame:
@@ -86,11 +86,14 @@ def as_arrays(
     return ids, scores
 
 
-def _unfit(scores: tuple[float, ...] | None, num_steps: int) -> str:
+def _unfit(output: Output, steps: tuple[str, ...]) -> str:
+    scores, marked = output.scores, steps if output.steps is None else output.steps
     if scores is None:
         return "no step scores"
-    if len(scores) != num_steps:
-        return f"{len(scores)} scores for {num_steps} steps"
+    if len(scores) != len(marked):
+        return f"{len(scores)} scores for {len(marked)} steps"
+    if [step.strip() for step in steps] != [step.strip() for step in marked]:
+        return "a step is blank or holds a blank line"
     return "" if all(0 <= score <= 1 for score in scores) else "a score outside [0, 1]"
 
 

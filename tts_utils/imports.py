@@ -1,9 +1,10 @@
 """Bring runs of others into the store, so that the same notebooks analyse them; says what is odd about them.
 
-The rows are what the file says: texts to the byte, step scores and token counts as given. Only two things
-are ours: the final answer of a text and whether it is right. What a file does not say is marked as unknown
-(a token count of -1, the finish reason "unknown") and never made up; scores that do not fit the steps are
-left out of ``step_scores`` and listed.
+The rows are what the file says: texts, step scores and token counts as given, except that the marks which the
+paper's code sets behind its steps become the blank lines that part steps here. Only two things are ours: the
+final answer of a text and whether it is right. What a file does not say is marked as unknown (a token count
+of -1, the finish reason "unknown") and never made up; scores that do not fit the steps are left out of
+``step_scores`` and listed. Of what a whole search spent the store holds nothing; the findings say it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,10 @@ from tts_utils.import_grading import Graded
 from tts_utils.import_json import BadImport
 from tts_utils.problems import HUB_DATASETS, data_dir, dataset_name, fingerprint, load_problems
 from tts_utils.records import Problem, SamplingConfig
-from tts_utils.tables import Table
+from tts_utils.tables import IMPORTED, UNKNOWN_TOKENS, Table
 
 __all__ = ["BadImport", "Imported", "import_run", "read_records", "read_search_and_learn"]
 
-UNKNOWN_TOKENS = -1
 UNKNOWN_REASON = "unknown"
 
 ASSUMED = {
@@ -91,6 +91,7 @@ def import_run(
         raise BadImport(f"{run.name} holds step scores; name the PRM that gave them with --prm")
     problems, content = _problem_set(run, dataset, data)
     graded = [import_grading.grade(q, p) for q, p in zip(run.questions, _matched(run, problems), strict=True)]
+    revision = f"{IMPORTED} {run.sha256[:12]}"  # so that no live model adds to these rows
     sources = {
         "import_sha256": run.sha256,
         "import_file": run.name,
@@ -98,19 +99,21 @@ def import_run(
         "import_licence": licence or "not stated",
         "import_sampling": "assumed" if config is None else "given",
         "problems_sha256": fingerprint(problems),
-        "policy_revision": f"imported {run.sha256[:12]}",  # so that no live policy adds to these rows
+        "policy_revision": revision,
     }
     config = ASSUMED[run.source] if config is None else config
     samples = Table("samples", dataset_name(dataset), policy, config)
     scores = Table("step_scores", samples.dataset, policy, config, prm=prm) if prm else None
     sample_rows, score_rows = _rows(graded)
-    tables = [(samples, sample_rows), *([(scores, score_rows)] if scores and score_rows else [])]
-    for table, _ in tables:
-        _refuse_other_rows(table, sources, data)
+    tables = [(samples, sample_rows, sources)]
+    if scores and score_rows:
+        tables.append((scores, score_rows, {**sources, "prm_revision": revision}))
+    for table, _, made_from in tables:
+        _refuse_other_rows(table, made_from, data)
     if content is not None:
         _write_problems(data / "problems" / f"{dataset}.jsonl", content, run, sources, data)
-    for table, rows in tables:
-        table_files.append(table, rows, data, sources=sources)
+    for table, rows, made_from in tables:
+        table_files.append(table, rows, data, sources=made_from)
         table_files.compact(table, data)
     known = len(problems)
     findings = [

@@ -73,6 +73,12 @@ def dataset_name(name: str) -> str:
     return Path(name).stem if name.endswith(".jsonl") else name
 
 
+def dataset_option(name: str, data: Path) -> str:
+    """What to give as ``--dataset`` for a set: its name where that can be loaded, else a path to complete."""
+    known = name.endswith(".jsonl") or name in HUB_DATASETS or "/" in name
+    return name if known or (data / "problems" / f"{name}.jsonl").is_file() else f"PATH/TO/{name}.jsonl"
+
+
 def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]:
     """Load a problem set in the order of its source.
 

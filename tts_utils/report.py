@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,10 +13,11 @@ from numpy.typing import NDArray
 
 from tts_utils import store, table_files
 from tts_utils.metrics import Interval, accuracy_interval, paired_difference
-from tts_utils.problems import data_dir, dataset_name
+from tts_utils.misses import Incomplete
+from tts_utils.problems import data_dir, dataset_name, dataset_option
 from tts_utils.records import Problem
 from tts_utils.tables import Table
-from tts_utils.voting import RULES, select, split_rule
+from tts_utils.voting import AGGREGATIONS, RULES, select, split_rule
 
 COLUMNS = ["policy", "measure", "N", "estimate", "low", "high", "n"]
 
@@ -43,10 +46,13 @@ def report(
         low and high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy),
         majority@N, every PRM with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-
         Vote and majority on the same problems. pass@N is the share of problems with a right sample among N:
-        the ceiling of every choice.
+        the ceiling of every choice. A table that lacks rows, or n samples, has one row in place of all its
+        measures, which says how many problems are complete (n) and what to do; its estimate, low and high
+        are NaN.
 
     Raises:
-        StoreMiss, PoolTooSmall, StoreError: as :func:`tts_utils.store.read_samples`.
+        StoreMiss: nothing is stored, or no pool of samples is complete.
+        DamagedTable, ForeignTable: naming the file.
     """
     data = data_dir() if data is None else data
     name = dataset_name(dataset)
@@ -57,20 +63,26 @@ def report(
     ]
     if not tables:
         whose = f" of policy {policy!r}" if policy else ""
+        fill = ["tts", "sample", "--policy", policy or "POLICY", "--dataset", dataset_option(dataset, data)]
         raise store.StoreMiss(
-            f"no samples{whose} on {dataset!r} are stored in {data}; fill them with: "
-            f"tts sample --policy {policy or 'POLICY'} --dataset {dataset}"
+            f"no samples{whose} on {dataset!r} are stored in {data}; fill them with: {shlex.join(fill)}"
         )
-    rows = []
+    rows, misses = [], []
     for table in sorted(tables, key=lambda table: (table.policy, table.sampling.temperature)):
         label = table.policy
         if sum(t.policy == table.policy and _is_pool(t) == _is_pool(table) for t in tables) > 1:
             label += f" [{Path(table.relative).stem}]"
         which = {"config": table.sampling, "problems": problems, "data": data}
-        measures = (
-            _of_pool(dataset, table, n, which, seed) if _is_pool(table) else _of_cot(dataset, table, which)
-        )
+        try:
+            pool = store.read_pool(dataset, table.policy, n=n if _is_pool(table) else None, **which)
+        except Incomplete as miss:
+            misses.append(str(miss))
+            measures = [_incomplete("samples", miss)]
+        else:
+            measures = _of_pool(dataset, table, pool, which, seed) if _is_pool(table) else _of_cot(pool)
         rows += [(label, *row) for row in measures]
+    if len(misses) == len(tables):
+        raise store.StoreMiss("; ".join(misses))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -78,13 +90,16 @@ def _is_pool(table: Table) -> bool:
     return table.sampling.temperature > 0
 
 
-def _of_cot(dataset: str, table: Table, which: dict) -> Iterator[tuple]:
-    pool = store.read_pool(dataset, table.policy, **which)
+def _incomplete(what: str, miss: Incomplete) -> tuple:
+    words = f"{what}: incomplete, {miss.complete} of {miss.of} problems; {miss.way_out}"
+    return words, miss.n, math.nan, math.nan, math.nan, miss.complete
+
+
+def _of_cot(pool: store.Pool) -> Iterator[tuple]:
     yield "CoT (greedy)", 1, *accuracy_interval(pool.correct[:, 0])
 
 
-def _of_pool(dataset: str, table: Table, n: int | None, which: dict, seed: int) -> Iterator[tuple]:
-    pool = store.read_pool(dataset, table.policy, n=n, **which)
+def _of_pool(dataset: str, table: Table, pool: store.Pool, which: dict, seed: int) -> Iterator[tuple]:
     size = pool.correct.shape[1]
     majority = _chosen_right(pool, "majority")
     yield "pass@1", size, *accuracy_interval(pool.correct.mean(axis=1))
@@ -93,12 +108,17 @@ def _of_pool(dataset: str, table: Table, n: int | None, which: dict, seed: int) 
     for scored in table_files.stored(which["data"], "step_scores", table.dataset, table.policy):
         if (scored.policy, scored.sampling) != (table.policy, table.sampling):
             continue
-        step_scores = store.read_step_scores(dataset, table.policy, scored.prm, n=size, **which)
+        try:
+            step_scores = store.read_step_scores(dataset, table.policy, scored.prm, n=size, **which)
+            pools = {how: store.with_scores(pool, step_scores, how) for how in AGGREGATIONS}
+        except Incomplete as miss:
+            yield _incomplete(f"PRM scores ({scored.prm})", miss)
+            continue
         for rule in RULES:
             how, selection = split_rule(rule)
             if how is None:
                 continue
-            right = _chosen_right(store.with_scores(pool, step_scores, how), selection)
+            right = _chosen_right(pools[how], selection)
             words = f"PRM-{how.capitalize()} + {'PRM-Max' if selection == 'prm_max' else 'PRM-Vote'}"
             yield f"{words} ({scored.prm})", size, *accuracy_interval(right)
             if rule == "prm_last_vote":

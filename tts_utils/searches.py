@@ -15,7 +15,7 @@ import pandas as pd
 
 from tts_utils import fill, mdp, search, table_files
 from tts_utils.manifest import StoreError
-from tts_utils.problems import data_dir, dataset_name, fingerprint, load_problems
+from tts_utils.problems import data_dir, dataset_name, dataset_option, fingerprint, load_problems
 from tts_utils.records import (
     Continuation,
     Problem,
@@ -150,7 +150,7 @@ def read_searches(
         raise StoreMiss(
             f"{table.relative} lacks search trees of {len(short)} of {len(wanted)} problems (problem "
             f"{short.index[0]!r} has {short.iloc[0]} of {tree_search.num_subtrees}); fill them with: "
-            f"{command(table, tree_search)}"
+            f"{command(table, tree_search, dataset, data)}"
         )
     return rows.reset_index(drop=True)
 
@@ -264,10 +264,10 @@ def table_of_search(
     return Table("searches", dataset_name(dataset), policy, sampling, prm=prm, method=tree_search.label)
 
 
-def command(table: Table, tree_search: TreeSearch) -> str:
-    """The command that fills a table of searches."""
+def command(table: Table, tree_search: TreeSearch, dataset: str, data: Path) -> str:
+    """The command that fills a table of searches; ``dataset`` is its problem set as the reader named it."""
     words = ["tts", "search", "--method", tree_search.method, "--policy", table.policy, "--prm", table.prm]
-    words += ["--dataset", table.dataset, "--n", str(tree_search.budget)]
+    words += ["--dataset", dataset_option(dataset, data), "--n", str(tree_search.budget)]
     default = TreeSearch("beam", tree_search.budget, tree_search.branching)
     for option in ("branching", "how", "max_depth"):
         value = getattr(tree_search, option)
@@ -293,7 +293,8 @@ def _find(
     if config is not None or not found:
         raise StoreMiss(
             f"no searches {tree_search.label} of policy {policy!r} with PRM {prm!r} on {wanted.dataset!r} "
-            f"are stored in {data} with {wanted.sampling}; fill them with: {command(wanted, tree_search)}"
+            f"are stored in {data} with {wanted.sampling}; fill them with: "
+            f"{command(wanted, tree_search, dataset, data)}"
         )
     if len(found) > 1:
         names = "; ".join(str(table.sampling) for table in found)

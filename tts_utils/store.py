@@ -6,7 +6,6 @@ Filling lives in :mod:`tts_utils.fill`, searches in :mod:`tts_utils.searches`, f
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tts_utils import answers, manifest, table_files, voting
+from tts_utils import answers, manifest, misses, table_files, voting
 from tts_utils.fill import Filled, fill_samples, fill_step_labels, fill_step_scores
 from tts_utils.manifest import StoreError, record_files
+from tts_utils.misses import Incomplete, PoolTooSmall
 from tts_utils.problems import data_dir, dataset_name, load_problems
 from tts_utils.records import Problem, SamplingConfig, SearchResult
 from tts_utils.searches import StoredPolicy, StoredPRM, fill_searches, read_searches, replay
-from tts_utils.tables import DamagedTable, ForeignTable, StoreMiss, Table, sampling_options
+from tts_utils.tables import UNKNOWN_TOKENS, DamagedTable, ForeignTable, StoreMiss, Table
 
 if TYPE_CHECKING:
     from tts_utils.policies import Policy
@@ -32,6 +32,7 @@ __all__ = [
     "DamagedTable",
     "Filled",
     "ForeignTable",
+    "Incomplete",
     "Pool",
     "PoolTooSmall",
     "StoreError",
@@ -56,10 +57,6 @@ __all__ = [
     "verify",
     "with_scores",
 ]
-
-
-class PoolTooSmall(StoreError):
-    """More samples were asked for than a pool holds; the message names the command that grows it."""
 
 
 def find_table(
@@ -87,7 +84,7 @@ def find_table(
         StoreError: no configuration was given and several tables would do.
     """
     data = data_dir() if data is None else data
-    dataset = dataset_name(dataset)
+    named, dataset = dataset, dataset_name(dataset)
     default = Table(kind, dataset, policy, _sampling(config, greedy), prm=prm)
     if config is not None:
         return default
@@ -98,14 +95,17 @@ def find_table(
     ]
     if default in found or not found:
         if not found:
+            fill = misses.command(default, 1 if greedy else 64, named, data)
             raise StoreMiss(
-                f"no {_words(default)} are stored in {data}{_stored_policies(data, dataset)}; "
-                f"fill them with: {command(default, 1 if greedy else 64)}"
+                f"no {misses.words(default)} are stored in {data}{_stored_policies(data, dataset)}; "
+                f"fill them with: {fill}"
             )
         return default
     if len(found) > 1:
         names = "; ".join(str(table.sampling) for table in found)
-        raise StoreError(f"several tables of {_words(default)} are stored; say which with config=: {names}")
+        raise StoreError(
+            f"several tables of {misses.words(default)} are stored; say which with config=: {names}"
+        )
     return found[0]
 
 
@@ -134,9 +134,10 @@ def read_samples(
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns policy, dataset, problem_id,
         sample, text, num_tokens, finish_reason, answer ("" if none was found or the text was cut), correct.
+        Imported rows have num_tokens -1 and finish_reason "unknown" where their file does not say.
 
     Raises:
-        StoreMiss: rows are missing and ``live`` is None.
+        StoreMiss: rows are missing and ``live`` is None; :class:`Incomplete` where others are there.
         PoolTooSmall: ``n`` is larger than the stored pool.
         DamagedTable, ForeignTable: naming the file.
     """
@@ -148,7 +149,7 @@ def read_samples(
         only = None if problems is None else {problem.problem_id for problem in problems}
         fill_samples(dataset, live, n or 1, config, only=only, data=data)
     table = find_table("samples", dataset, policy, config=config, greedy=greedy, data=data)
-    return _first_n(table, n, _expected(dataset, problems, data), data)
+    return _first_n(table, n, dataset, _expected(dataset, problems, data), data)
 
 
 def read_step_scores(
@@ -169,17 +170,18 @@ def read_step_scores(
 
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset,
-        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens.
+        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens (-1
+        in imported rows, of which it is not known).
     """
     data = data_dir() if data is None else data
     if live is not None:
         if live.name != prm:
             raise StoreError(f"a live PRM must be {prm!r}, not {live.name!r}")
         samples = find_table("samples", dataset, policy, config=config, greedy=greedy, data=data)
-        fill_step_scores(samples, live, data=data)
+        fill_step_scores(samples, live, problems=load_problems(dataset, data=data), data=data)
         config = samples.sampling
     table = find_table("step_scores", dataset, policy, prm=prm, config=config, greedy=greedy, data=data)
-    return _first_n(table, n, _expected(dataset, problems, data), data)
+    return _first_n(table, n, dataset, _expected(dataset, problems, data), data)
 
 
 def read_step_labels(
@@ -199,7 +201,7 @@ def read_step_labels(
     """
     data = data_dir() if data is None else data
     table = find_table("step_labels", dataset, policy, config=config, greedy=greedy, data=data)
-    return _first_n(table, n, _expected(dataset, problems, data), data)
+    return _first_n(table, n, dataset, _expected(dataset, problems, data), data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +213,16 @@ class Pool:
         answers: (P, S) final answers; "" where there is none.
         answer_ids: (P, S) numbers of the answers of a problem, equivalent ones alike; -1 where there is none.
         correct: (P, S) whether the answer is right.
-        num_tokens: (P, S) tokens generated.
+        num_tokens: (P, S) tokens generated; None where one of them is unknown, as in imported runs.
         scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which cannot win.
-        num_prm_tokens: (P, S) tokens the PRM read, or None.
+        num_prm_tokens: (P, S) tokens the PRM read; None without scores, or where one is unknown.
     """
 
     problem_ids: tuple[str, ...]
     answers: NDArray[np.object_]
     answer_ids: NDArray[np.int64]
     correct: NDArray[np.bool_]
-    num_tokens: NDArray[np.int64]
+    num_tokens: NDArray[np.int64] | None
     scores: NDArray[np.float64] | None = None
     num_prm_tokens: NDArray[np.int64] | None = None
 
@@ -234,7 +236,8 @@ def pivot(samples: pd.DataFrame, step_scores: pd.DataFrame | None = None, how: s
         how: how to aggregate step scores: "min", "last" or "avg".
 
     Raises:
-        StoreError: problems differ in their number of samples, or a sample has no step scores.
+        StoreError: problems differ in their number of samples.
+        Incomplete: a sample has no step scores.
     """
     samples = samples.sort_values(["problem_id", "sample"], kind="stable")
     problem_ids = tuple(samples["problem_id"].unique())
@@ -248,7 +251,7 @@ def pivot(samples: pd.DataFrame, step_scores: pd.DataFrame | None = None, how: s
         answers=texts,
         answer_ids=np.array([answers.group_answers(row) for row in texts], dtype=np.int64).reshape(shape),
         correct=samples["correct"].to_numpy(dtype=bool).reshape(shape),
-        num_tokens=samples["num_tokens"].to_numpy(dtype=np.int64).reshape(shape),
+        num_tokens=_counts(samples["num_tokens"], shape),
     )
     return pool if step_scores is None else with_scores(pool, step_scores, how)
 
@@ -257,20 +260,32 @@ def with_scores(pool: Pool, step_scores: pd.DataFrame, how: str) -> Pool:
     """The same pool with these step scores, aggregated by "min", "last" or "avg".
 
     Raises:
-        StoreError: a sample has no step scores.
+        Incomplete: a sample has no step scores.
     """
     size = pool.correct.shape[1]
     wanted = pd.MultiIndex.from_product([pool.problem_ids, range(size)])
     by_key = step_scores.set_index(["problem_id", "sample"])
     if len(absent := wanted.difference(by_key.index)):
-        raise StoreError(f"{len(absent)} samples of the pool have no step scores, the first: {absent[0]}")
+        way_out = "score them (tts score), or leave their problems out"
+        raise Incomplete(
+            f"{len(absent)} samples of the pool have no step scores, the first: {absent[0]}; {way_out}",
+            size,
+            len(pool.problem_ids) - len(absent.unique(level=0)),
+            len(pool.problem_ids),
+            way_out,
+        )
     by_key = by_key.loc[wanted]
     scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=0.0)
     return replace(
         pool,
         scores=scores.reshape(pool.correct.shape),
-        num_prm_tokens=by_key["num_prm_tokens"].to_numpy(dtype=np.int64).reshape(pool.correct.shape),
+        num_prm_tokens=_counts(by_key["num_prm_tokens"], pool.correct.shape),
     )
+
+
+def _counts(column: pd.Series, shape: tuple[int, int]) -> NDArray[np.int64] | None:
+    counts = column.to_numpy(dtype=np.int64).reshape(shape)
+    return None if (counts == UNKNOWN_TOKENS).any() else counts
 
 
 def pool_of(results: Sequence[SearchResult], how: str = "last") -> Pool:
@@ -359,48 +374,28 @@ def verify(data: Path | None = None) -> list[str]:
     return bad
 
 
-def command(table: Table, n: int) -> str:
-    """The command that fills a table."""
-    words = ["tts", "score", "--prm", table.prm] if table.kind == "step_scores" else ["tts", "sample"]
-    words += ["--policy", table.policy, "--dataset", table.dataset]
-    if table.kind == "step_labels":
-        return "python -m lab --help  # the lab's step checker writes these"
-    if table.kind == "samples" and table.sampling.temperature > 0:
-        words += ["--n", str(n)]
-    return shlex.join(words + sampling_options(table.sampling))
-
-
-def _first_n(table: Table, n: int | None, expected: Sequence[str] | None, data: Path) -> pd.DataFrame:
+def _first_n(
+    table: Table, n: int | None, dataset: str, expected: Sequence[str] | None, data: Path
+) -> pd.DataFrame:
     if n is not None and n < 1:
         raise StoreError(f"n must be at least 1, got {n}")
     rows = table_files.to_frame(table_files.load(table, data))
     size = int(rows["sample"].max()) + 1 if len(rows) else 0
     if not size:
-        raise StoreMiss(f"no {_words(table)} are stored in {data}; fill them with: {command(table, n or 64)}")
-    if n is not None and n > size:
-        raise PoolTooSmall(
-            f"n = {n} is more than the {size} samples a problem that are stored of {_words(table)}; "
-            f"take n <= {size}, or grow the pool with: {_growing(table, n)}"
-        )
-    rows = rows[rows["sample"] < (n or size)]
+        fill = misses.command(table, n or 64, dataset, data)
+        raise StoreMiss(f"no {misses.words(table)} are stored in {data}; fill them with: {fill}")
+    wanted = n or size
+    if wanted > size:
+        of = rows["problem_id"].nunique() if expected is None else len(expected)
+        raise misses.too_small(table, wanted, size, of, dataset, data)
+    rows = rows[rows["sample"] < wanted]
     counts = rows["problem_id"].value_counts()
     if expected is not None:
-        rows = rows[rows["problem_id"].isin(set(expected))].reset_index(drop=True)
+        rows = rows[rows["problem_id"].isin(set(expected))]
         counts = counts.reindex(expected, fill_value=0)
-    short = counts[counts < (n or size)]
-    if len(short):
-        first = min(short.index)
-        raise StoreMiss(
-            f"{int((n or size) * len(short) - short.sum())} of the first {n or size} samples are missing for "
-            f"{len(short)} of {len(counts)} problems in the {_words(table)} (problem {first!r} has "
-            f"{short[first]}); fill them with: {command(table, n or size)}"
-        )
+    if (counts < wanted).any():
+        raise misses.incomplete(table, wanted, rows, counts, dataset, data)
     return rows.reset_index(drop=True)
-
-
-def _growing(table: Table, n: int) -> str:
-    samples = Table("samples", table.dataset, table.policy, table.sampling)
-    return command(samples, n) + (f" && {command(table, n)}" if table.kind != "samples" else "")
 
 
 def _expected(dataset: str, problems: Sequence[Problem] | None, data: Path) -> list[str] | None:
@@ -416,13 +411,6 @@ def _sampling(config: SamplingConfig | None, greedy: bool) -> SamplingConfig:
     if greedy and config.temperature != 0:
         raise StoreError(f"greedy means temperature 0, but the configuration says {config.temperature}")
     return config
-
-
-def _words(table: Table) -> str:
-    names = {"samples": "samples", "step_scores": f"step scores by {table.prm!r} of samples"}
-    names["step_labels"] = "step labels of samples"
-    how = "greedily" if table.sampling.temperature == 0 else f"at temperature {table.sampling.temperature:g}"
-    return f"{names.get(table.kind, table.kind)} of policy {table.policy!r} on {table.dataset!r} ({how})"
 
 
 def _stored_policies(data: Path, dataset: str) -> str:

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from tts_utils import manifest
 from tts_utils.manifest import StoreError
 from tts_utils.tables import (
+    IMPORTED,
     KEYS,
     SCHEMA_VERSION,
     SCHEMAS,
@@ -104,7 +105,8 @@ def load(
     Args:
         table: which.
         data: the data directory.
-        sources: refuse rows that were filled from others than these.
+        sources: refuse rows that were filled from others than these. A ``*_revision`` that the rows or these
+            lack is another one; any other key counts only where both have it.
         columns: read these and the key only; None reads all.
 
     Raises:
@@ -203,11 +205,13 @@ def compact(table: Table, data: Path) -> Path:
         if not files:
             raise StoreError(f"nothing is stored for {table.relative}")
         read = [check_file(file, table) for file in files]
-        sources = _sources_of(read[-1])
+        sources = {key: value for content in read for key, value in _sources_of(content).items()}
         for file, content in zip(files, read, strict=True):
             _check_sources(file, _sources_of(content), sources)
         metadata = [content.schema_arrow.metadata for content in read]
-        seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata) + (listed or {}).get("seconds", 0)
+        seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
+        if listed and path in files:  # else the entry is that of a table that was moved away
+            seconds += listed.get("seconds", 0)
         rows = load(table, data)
         content = _encode(table, rows, sources)
         digest = hashlib.sha256(content).hexdigest()
@@ -301,12 +305,40 @@ def _sources_of(file: pq.ParquetFile) -> dict[str, str]:
 
 
 def _check_sources(path: Path, found: Mapping[str, str], wanted: Mapping[str, str] | None) -> None:
-    for key, value in (wanted or {}).items():
-        if found.get(key, value) != value:
+    if wanted is None:
+        return
+    revisions = [key for key in found if _is_revision(key)]
+    for key in dict.fromkeys([*wanted, *revisions]):
+        there, now = found.get(key), wanted.get(key)
+        if there != now and (None not in (there, now) or _is_revision(key)):
             raise ForeignTable(
-                f"{path} was filled from another version of its sources ({key} is {found[key][:12]}, "
-                f"now {value[:12]}); move it away to fill the table anew, or restore the old version"
+                f"{path} was filled from another version of its sources: {key} is {_shown(there, now)}, "
+                f"now {_shown(now, there)}; {_way_out(key, there, now)}, or move this file away to fill the "
+                "table anew"
             )
+
+
+def _is_revision(key: str) -> bool:
+    return key.endswith("_revision")
+
+
+def _shown(value: str | None, other: str | None) -> str:
+    """Enough of a value to tell it from the other; a sha256 that differs early is cut."""
+    if value is None:
+        return "not stated"
+    return value[:12] if len(value) == 64 and value[:12] != (other or "")[:12] else value
+
+
+def _way_out(key: str, *values: str | None) -> str:
+    if key.startswith("import_") or any((value or "").startswith(IMPORTED) for value in values):
+        return "imported rows are never mixed with others: import under another --policy or --prm name"
+    if not _is_revision(key):
+        return "restore the old problems, or give the new ones another name"
+    load = f"load_{key.removesuffix('_revision')}"
+    return (
+        "another version or another backend is another source, and rows of two are never mixed: go on with "
+        f"the old one, or give the new one another name (name= of {load})"
+    )
 
 
 def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:

@@ -63,6 +63,13 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+UNKNOWN_TOKENS = -1
+"""The token count of a row whose source does not say it; only imported rows have it."""
+
+IMPORTED = "imported"
+"""How the revision of a model begins whose rows were brought in from elsewhere; no live model has such."""
+
+
 class DamagedTable(StoreError):
     """A file that cannot be read as a table, or whose bytes are not those in the manifest."""
 
