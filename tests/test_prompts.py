@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers")
 
 from tests.tiny import problem, tokenizer
-from tts_utils import prompts
+from tts_utils import mdp, prompts
 from tts_utils.records import State
 
 # What matters of the families' own templates: what they trim, add, refuse and where the answer begins.
@@ -153,8 +153,8 @@ def test_the_separator_of_the_last_step_reaches_the_model():
     for template, architectures, _ in FAMILIES:
         changed = with_template(template)
         family = prompts.family_of(changed, architectures)
-        assert family.separator == "\n\n"
-        assert prompts.state_ids(changed, family, State(problem(), ("12 + 30 = 42.\n\n",)))[-1] == blank
+        step = "12 + 30 = 42." + mdp.SEPARATOR
+        assert prompts.state_ids(changed, family, State(problem(), (step,)))[-1] == blank
 
 
 def test_tokens_of_steps_do_not_shift_when_steps_follow():

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tts_utils.mdp import SEPARATOR
 from tts_utils.records import Problem, State
 
 BOXED = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -50,19 +49,17 @@ today's date, and the same seed gives other samples tomorrow."""
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How models of one family are asked.
+    """How models of one family are asked; a step ends with ``mdp.SEPARATOR`` in every family.
 
     Attributes:
         name: for messages and reports.
         system: the system message, or "" for none.
         instruction: what follows the problem in the user's turn, after a newline, or "".
-        separator: what ends a step.
     """
 
     name: str
     system: str = ""
     instruction: str = ""
-    separator: str = SEPARATOR
 
 
 LLAMA3 = Family("llama-3", system=LLAMA_MATH)
@@ -71,7 +68,6 @@ R1_DISTILL = Family("r1-distill", instruction=BOXED)
 LAB = Family("lab")
 DEFAULT = Family("default", system=BOXED)
 NO_SYSTEM = Family("default, no system message", instruction=BOXED)
-FAMILIES = (LLAMA3, QWEN2, R1_DISTILL, LAB, DEFAULT, NO_SYSTEM)
 
 
 def family_of(tokenizer, architectures: Sequence[str] | None = None) -> Family:
