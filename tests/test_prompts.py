@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import itertools
 from functools import cache
@@ -162,3 +163,16 @@ def test_tokens_of_steps_do_not_shift_when_steps_follow():
     ids = [prompts.state_ids(tokenizer(), prompts.LAB, State(problem(), steps[:k])) for k in range(4)]
     for shorter, longer in itertools.pairwise(ids):
         assert longer[: len(shorter)] == shorter
+
+
+@pytest.mark.parametrize("template", [LLAMA3, CHATML, R1])
+def test_a_lone_surrogate_is_read_as_a_question_mark(template):
+    """A server's JSON can deliver one, and a problem file too; no tokenizer takes it."""
+    changed = with_template(template)
+    family = prompts.family_of(changed, None)
+
+    def ids(mark: str) -> list[int]:
+        asked = dataclasses.replace(problem(), text=f"Add {mark} and 1.")
+        return prompts.state_ids(changed, family, State(asked, (f"{mark} + 1 = 2.\n\n",)))
+
+    assert ids("\ud83d") == ids("\udc00") == ids("?")
