@@ -109,6 +109,7 @@ def test_every_sample_is_a_request_with_its_own_seed_and_exact_token_ids(server,
     pool = policy.sample(states, 3, CONFIG)
     for state, row in zip(states, pool, strict=True):
         ids = policies.TransformersPolicy("t", tiny_model(), tokenizer()).prompt_ids(state)
+        assert policy.prompt_ids(state) == ids
         for i, continuation in enumerate(row):
             text = f"{len(ids)}:{request_seed(3, ids, i)}."
             assert continuation == Continuation(text, len(text) + 1, "eos")

@@ -240,6 +240,7 @@ def test_every_sample_is_a_request_with_its_own_seed(fake, folders):
     assert len(prompts) == len(params) == len({p.seed for p in params}) == 12
     for state, row, first in zip(states, pool, [0, 0, 5, 0], strict=True):
         ids = reference.prompt_ids(state)
+        assert policy.prompt_ids(state) == ids
         assert row == [
             Continuation(f"{len(ids)}:{request_seed(3, ids, first + i)}.", 7, "eos") for i in range(3)
         ]

@@ -32,7 +32,11 @@ OPTIONS = {
 
 
 class Policy(Protocol):
-    """Anything that continues states."""
+    """Anything that continues states.
+
+    Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
+    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them).
+    """
 
     name: str
     num_params: int  # 0 where that is not known

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from tts_utils.checkpoints import load_config, load_tokenizer
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
-from tts_utils.prompts import Family, family_of
+from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
 
 KEY_VARIABLE = "TTS_SERVER_KEY"
@@ -214,6 +214,10 @@ class ServerPolicy:
         self.family = family
         self.limit = limit
         self.concurrency = concurrency
+
+    def prompt_ids(self, state: State) -> list[int]:
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
+        return state_ids(self.tokenizer, self.family, state)
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0

@@ -13,7 +13,7 @@ from typing import Any
 from tts_utils.backends import COUNT, check_options
 from tts_utils.checkpoints import load_config, load_tokenizer, reading
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
-from tts_utils.prompts import R1_DISTILL, Family, family_of
+from tts_utils.prompts import R1_DISTILL, Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
 from tts_utils.wide_heads import CPU_SIZES, head_size, widened
 
@@ -182,6 +182,10 @@ class VLLMPolicy:
         self.tokenizer = tokenizer
         self.family = family
         self.max_model_len = max_model_len
+
+    def prompt_ids(self, state: State) -> list[int]:
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
+        return state_ids(self.tokenizer, self.family, state)
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
