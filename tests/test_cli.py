@@ -36,9 +36,18 @@ def data(tmp_path, monkeypatch):
 @pytest.fixture
 def models(monkeypatch):
     """What the command line loads in place of real models; a test may put in others."""
-    loaded = types.SimpleNamespace(policy=fakes.Counting(), prm=fakes.FakePRM())
-    monkeypatch.setattr(policies, "load_policy", lambda name, **_: loaded.policy)
-    monkeypatch.setattr(prms, "load_prm", lambda name, **_: loaded.prm)
+    loaded = types.SimpleNamespace(policy=fakes.Counting(), prm=fakes.FakePRM(), asked={})
+
+    def load_policy(name, **how):
+        loaded.asked["policy"] = how
+        return loaded.policy
+
+    def load_prm(name, **how):
+        loaded.asked["prm"] = how
+        return loaded.prm
+
+    monkeypatch.setattr(policies, "load_policy", load_policy)
+    monkeypatch.setattr(prms, "load_prm", load_prm)
     return loaded
 
 
@@ -257,6 +266,20 @@ def test_help_names_every_command():
 SEARCH = ("search", "--policy", "fake-policy", "--prm", "fake-prm", "--dataset", "toy")
 
 
+def test_backends_and_their_options_reach_the_loaders(data, models):
+    ok(*SAMPLE, "--n", "2")
+    assert models.asked == {"policy": {"backend": "transformers", "server_url": ""}}
+    words = ("--backend", "vllm", "--option", "gpu-memory-utilization=0.4", "--option", "max_model_len=4096")
+    asked = {"backend": "vllm", "server_url": "", "gpu_memory_utilization": 0.4, "max_model_len": 4096}
+    ok(*SAMPLE, "--n", "2", *words)
+    assert models.asked == {"policy": asked}
+    ok(*SCORE, "--prm-option", "device=auto", "--prm-option", "batch_tokens=99")
+    assert models.asked["prm"] == {"backend": "transformers", "device": "auto", "batch_tokens": 99}
+    models.policy = fakes.StepPolicy()
+    ok(*SEARCH, "--method", "beam", *words, "--prm-backend", "vllm", "--prm-option", "enforce_eager=true")
+    assert models.asked == {"policy": asked, "prm": {"backend": "vllm", "enforce_eager": True}}
+
+
 @pytest.mark.parametrize("method", ["beam", "dvts"])
 def test_search(data, models, method):
     models.policy = fakes.StepPolicy()
@@ -307,6 +330,22 @@ def test_unknown_policy_and_prm(data, monkeypatch):
     store.fill_samples("toy", fakes.FakePolicy(), 2)
     message = refused("score", "--prm", "nope", "--policy", "fake-policy", "--dataset", "toy")
     assert "'nope'" in message and "lab-llama-s" in message
+
+
+def test_options_that_cannot_be_taken_are_named(data):
+    assert "'batch_size' is not of the form key=value" in refused(*SAMPLE, "--option", "batch_size")
+    assert "given twice" in refused(*SAMPLE, "--option", "a=1", "--option", "a=2")
+    message = refused(*SAMPLE, "--option", "max_model_len=9")
+    assert "'transformers' takes no option 'max_model_len'; it takes batch_size" in message
+    message = refused(*SAMPLE, "--backend", "tgi")
+    assert "no backend 'tgi'; there are transformers, vllm, server" in message
+    store.fill_samples("toy", fakes.FakePolicy(), 2)
+    message = refused(*SCORE, "--prm-option", "batch_tokens=0.5")
+    assert "batch_tokens=0.5 of backend 'transformers' must be a whole number" in message
+    assert "no backend 'server'; there are transformers, vllm" in refused(*SCORE, "--prm-backend", "server")
+    assert "leave out device='cuda'" in refused(
+        *SCORE, "--prm-backend", "vllm", "--prm-option", "device=cuda"
+    )
 
 
 def test_unknown_data_set(data, models):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import itertools
 from functools import cache
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("transformers")
 
 from tests.tiny import problem, tokenizer
-from tts_utils import prompts
+from tts_utils import mdp, prompts
 from tts_utils.records import State
 
 # What matters of the families' own templates: what they trim, add, refuse and where the answer begins.
@@ -153,8 +154,8 @@ def test_the_separator_of_the_last_step_reaches_the_model():
     for template, architectures, _ in FAMILIES:
         changed = with_template(template)
         family = prompts.family_of(changed, architectures)
-        assert family.separator == "\n\n"
-        assert prompts.state_ids(changed, family, State(problem(), ("12 + 30 = 42.\n\n",)))[-1] == blank
+        step = "12 + 30 = 42." + mdp.SEPARATOR
+        assert prompts.state_ids(changed, family, State(problem(), (step,)))[-1] == blank
 
 
 def test_tokens_of_steps_do_not_shift_when_steps_follow():
@@ -162,3 +163,16 @@ def test_tokens_of_steps_do_not_shift_when_steps_follow():
     ids = [prompts.state_ids(tokenizer(), prompts.LAB, State(problem(), steps[:k])) for k in range(4)]
     for shorter, longer in itertools.pairwise(ids):
         assert longer[: len(shorter)] == shorter
+
+
+@pytest.mark.parametrize("template", [LLAMA3, CHATML, R1])
+def test_a_lone_surrogate_is_read_as_a_question_mark(template):
+    """A server's JSON can deliver one, and a problem file too; no tokenizer takes it."""
+    changed = with_template(template)
+    family = prompts.family_of(changed, None)
+
+    def ids(mark: str) -> list[int]:
+        asked = dataclasses.replace(problem(), text=f"Add {mark} and 1.")
+        return prompts.state_ids(changed, family, State(asked, (f"{mark} + 1 = 2.\n\n",)))
+
+    assert ids("\ud83d") == ids("\udc00") == ids("?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ pytest.importorskip("torch")
 
 from tests.tiny import problem, tiny_model, tokenizer
 from tts_utils import policies
-from tts_utils.policies import BackendError, load_policy
+from tts_utils.policies import BackendError, UnknownModel, load_policy
 from tts_utils.policy_requests import request_seed
 from tts_utils.policy_server import Server
 from tts_utils.records import Continuation, SamplingConfig, State
@@ -108,6 +109,7 @@ def test_every_sample_is_a_request_with_its_own_seed_and_exact_token_ids(server,
     pool = policy.sample(states, 3, CONFIG)
     for state, row in zip(states, pool, strict=True):
         ids = policies.TransformersPolicy("t", tiny_model(), tokenizer()).prompt_ids(state)
+        assert policy.prompt_ids(state) == ids
         for i, continuation in enumerate(row):
             text = f"{len(ids)}:{request_seed(3, ids, i)}."
             assert continuation == Continuation(text, len(text) + 1, "eos")
@@ -230,6 +232,15 @@ def test_sglangs_word_for_what_stopped_it_is_understood(server, folder):
     assert {c.finish_reason for c in pool} == {"stop", "eos"}
 
 
+@pytest.mark.parametrize("spoilt", ["tokenizer.json", "chat_template.jinja"])
+def test_a_spoilt_checkpoint_is_named(server, folder, tmp_path, spoilt):
+    copy = tmp_path / "tiny"
+    shutil.copytree(folder, copy)
+    (copy / spoilt).write_text("{" if spoilt.endswith("json") else "")
+    with pytest.raises(UnknownModel, match="chat template" if spoilt.endswith("jinja") else str(copy)):
+        connect(server, str(copy))
+
+
 @pytest.mark.parametrize("models", [[], [{"id": "other"}], [{"id": "a/tiny"}, {"id": "b/tiny"}]])
 def test_a_server_of_another_model_is_refused_with_its_list(server, folder, models):
     server.models = models
@@ -252,6 +263,10 @@ def test_the_model_is_counted_and_told_from_other_backends(server, folder):
         ({"backend": "server", "server_url": "127.0.0.1:8000"}, "no server address"),
         ({"server_url": "http://127.0.0.1/v1"}, "take none"),
         ({"backend": "vllm", "device": "cpu"}, "leave out device"),
+        ({"backend": "vllm", "revision": "main"}, "sets revision itself"),
+        ({"max_model_len": 9}, "takes no option 'max_model_len'"),
+        ({"batch_size": 0}, "batch_size=0 .* must be a whole number, 1 or more"),
+        ({"family": "llama"}, "family='llama' .* must be a tts_utils.prompts.Family"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(folder, options, message):

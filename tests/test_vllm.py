@@ -14,6 +14,7 @@ for the slowest one at every layer.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,7 +31,13 @@ from tests.test_prm_formats import STEPS, tokenizer_for, trajectory  # noqa: E40
 from tests.tiny import problem  # noqa: E402
 from tts_utils import policy_vllm, prm_vllm  # noqa: E402
 from tts_utils.mdp import state_of  # noqa: E402
-from tts_utils.policies import BackendError, TransformersPolicy, find_model, load_policy  # noqa: E402
+from tts_utils.policies import (  # noqa: E402
+    BackendError,
+    TransformersPolicy,
+    UnknownModel,
+    find_model,
+    load_policy,
+)
 from tts_utils.policy_requests import request_seed  # noqa: E402
 from tts_utils.policy_server import find_served_model  # noqa: E402
 from tts_utils.prm_formats import FORMATS  # noqa: E402
@@ -233,6 +240,7 @@ def test_every_sample_is_a_request_with_its_own_seed(fake, folders):
     assert len(prompts) == len(params) == len({p.seed for p in params}) == 12
     for state, row, first in zip(states, pool, [0, 0, 5, 0], strict=True):
         ids = reference.prompt_ids(state)
+        assert policy.prompt_ids(state) == ids
         assert row == [
             Continuation(f"{len(ids)}:{request_seed(3, ids, first + i)}.", 7, "eos") for i in range(3)
         ]
@@ -305,7 +313,7 @@ def fake_prm(fake, folders):
     def load(kind, **options):
         fake.LLM = FakePooling
         reference = load_prm(folders(kind), "cpu")
-        prm = load_vllm_prm(folders(kind), **options)
+        prm = load_prm(folders(kind), backend="vllm", **options)
 
         def two_logits(ids):
             out = reference.model(ids)
@@ -352,7 +360,31 @@ def test_the_prm_engine_is_made_as_documented(fake_prm):
 
 def test_a_value_head_stays_with_transformers(folders):
     with pytest.raises(BackendError, match=r"'skywork', which vLLM cannot run; .*by transformers"):
-        load_vllm_prm(folders("skywork"))
+        load_prm(folders("skywork"), backend="vllm")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "leave out device='cuda'"),
+        ({"runner": "generate"}, "sets runner itself; leave out runner='generate'"),
+        ({"revision": "main"}, "sets revision itself"),
+        ({"max_model_len": "auto"}, "max_model_len='auto' of backend 'vllm' must be a whole number"),
+    ],
+)
+def test_prm_options_that_are_not_for_the_engine_are_refused(fake, folders, options, message):
+    with pytest.raises(BackendError, match=message):
+        load_prm(folders("math-shepherd"), backend="vllm", **options)
+
+
+@pytest.mark.parametrize("spoilt", ["tokenizer.json", "config.json", "chat_template.jinja"])
+def test_a_spoilt_checkpoint_is_named_by_every_loader(fake, folders, tmp_path, spoilt):
+    for kind, load in (("policy", load_policy), ("rlhflow", load_prm)):
+        folder = tmp_path / kind
+        shutil.copytree(folders(kind), folder)
+        (folder / spoilt).write_text("{" if spoilt.endswith("json") else "")
+        with pytest.raises(UnknownModel, match="chat template" if spoilt.endswith("jinja") else str(folder)):
+            load(str(folder), backend="vllm")
 
 
 def test_wrong_counts_and_long_trajectories_name_the_problem(fake_prm):

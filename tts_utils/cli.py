@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from tts_utils import (
+    backends,
     cli_import,
     manifest,
     mdp,
@@ -42,6 +43,7 @@ KNOWN_ERRORS = (
     problems.DataDirError,
     policies.UnknownModel,
     policies.BackendError,
+    policies.PromptTooLong,
     prms.BadScores,
     search.BadContinuations,
 )
@@ -61,6 +63,29 @@ BatchSize = Annotated[
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first so many problems.")]
 Backend = Annotated[
     str, typer.Option(help="What runs the policy: transformers, vllm, or server with --server-url.")
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="Option of the policy's backend, such as batch_size=64 or device=cpu (transformers), "
+        "gpu_memory_utilization=0.45 or max_model_len=4096 (vllm), concurrency=64 (server). Repeatable.",
+    ),
+]
+PRMBackend = Annotated[
+    str,
+    typer.Option("--prm-backend", help="What runs the PRM: transformers, or vllm (not Skywork's format)."),
+]
+PRMOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--prm-option",
+        metavar="KEY=VALUE",
+        help="Option of the PRM's backend, such as batch_tokens=4096, or device=auto to spread a large one "
+        "over all GPUs (transformers), gpu_memory_utilization=0.45 or tensor_parallel_size=2 (vllm). "
+        "Repeatable.",
+    ),
 ]
 ServerUrl = Annotated[str, typer.Option(help="Address of the server, such as http://127.0.0.1:8000/v1.")]
 DEFAULT = SamplingConfig()
@@ -110,6 +135,7 @@ def sample(
     limit: Limit = None,
     backend: Backend = "transformers",
     server_url: ServerUrl = "",
+    option: Options = None,
 ) -> None:
     """Fill the table of samples of a policy on a problem set; stopped at any time, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
@@ -119,7 +145,7 @@ def sample(
     with _Bar() as bar:
         filled = store.fill_samples(
             dataset,
-            _load_policy(policy, backend, server_url),
+            _load_policy(policy, backend, server_url, option),
             n or (1 if config.temperature == 0 else 64),
             config,
             problems=loaded,
@@ -145,6 +171,8 @@ def score(
     top_p: TopP = DEFAULT.top_p,
     batch_size: BatchSize = 256,
     limit: Limit = None,
+    prm_backend: PRMBackend = "transformers",
+    prm_option: PRMOptions = None,
 ) -> None:
     """Fill the table of step scores that a PRM gives to the stored samples of a policy."""
     given = (temperature, seed, max_tokens, top_p) != (None, DEFAULT.seed, DEFAULT.max_tokens, DEFAULT.top_p)
@@ -160,7 +188,12 @@ def score(
         raise store.StoreMiss(f"there is nothing to score yet; first run: {first}")
     with _Bar() as bar:
         filled = store.fill_step_scores(
-            samples, prms.load_prm(prm), problems=loaded, limit=limit, batch_size=batch_size, progress=bar
+            samples,
+            _load_prm(prm, prm_backend, prm_option),
+            problems=loaded,
+            limit=limit,
+            batch_size=batch_size,
+            progress=bar,
         )
     _say(filled)
 
@@ -192,6 +225,9 @@ def fill_searches(
     limit: Limit = None,
     backend: Backend = "transformers",
     server_url: ServerUrl = "",
+    option: Options = None,
+    prm_backend: PRMBackend = "transformers",
+    prm_option: PRMOptions = None,
 ) -> None:
     """Fill the table of search trees of a policy led by a PRM; stopped at any time, it goes on from there."""
     try:
@@ -203,8 +239,8 @@ def fill_searches(
     with _Bar("tree") as bar:
         filled = store.fill_searches(
             dataset,
-            _load_policy(policy, backend, server_url),
-            prms.load_prm(prm),
+            _load_policy(policy, backend, server_url, option),
+            _load_prm(prm, prm_backend, prm_option),
             tree_search,
             config,
             problems=loaded,
@@ -306,10 +342,13 @@ def doctor() -> None:
         typer.echo("you can     do the same with the paper's own models, as far as they fit on the GPU")
 
 
-def _load_policy(policy: str, backend: str, server_url: str) -> policies.Policy:
-    if (backend, server_url) == ("transformers", ""):
-        return policies.load_policy(policy)
-    return policies.load_policy(policy, backend=backend, server_url=server_url)
+def _load_policy(policy: str, backend: str, server_url: str, words: list[str] | None) -> policies.Policy:
+    options = backends.parse_options(words or [])
+    return policies.load_policy(policy, backend=backend, server_url=server_url, **options)
+
+
+def _load_prm(prm: str, backend: str, words: list[str] | None) -> prms.PRM:
+    return prms.load_prm(prm, backend=backend, **backends.parse_options(words or []))
 
 
 def _config(temperature: float, seed: int, greedy: bool, max_tokens: int, top_p: float) -> SamplingConfig:

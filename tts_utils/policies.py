@@ -9,21 +9,34 @@ from typing import Protocol
 
 import numpy as np
 
-from tts_utils.policy_requests import BackendError
+from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
+from tts_utils.checkpoints import UnknownModel, load_config, load_tokenizer, reading
+from tts_utils.policy_requests import BackendError, PromptTooLong
 from tts_utils.problems import data_dir
 from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
-from tts_utils.tokenizer import load_tokenizer
 
-BACKENDS = ("transformers", "vllm", "server")
-
-
-class UnknownModel(ValueError):
-    """No model of this name or path can be found."""
+OPTIONS = {
+    "transformers": {"batch_size": COUNT, "family": FAMILY},
+    "vllm": {"family": FAMILY},  # and whatever the engine takes
+    "server": {
+        "family": FAMILY,
+        "concurrency": COUNT,
+        "timeout": SECONDS,
+        "retries": RETRIES,
+        "pause": SECONDS,
+        "key": TEXT,
+    },
+}
+"""The backends of policies, and the options of each."""
 
 
 class Policy(Protocol):
-    """Anything that continues states."""
+    """Anything that continues states.
+
+    Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
+    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them).
+    """
 
     name: str
     num_params: int  # 0 where that is not known
@@ -66,22 +79,24 @@ def load_policy(
             completions protocol (``vllm serve``). Prompts are the same everywhere, random streams are not:
             a table of one backend is not continued with another.
         server_url: the server's address, such as "http://127.0.0.1:8000/v1".
-        options: of :class:`TransformersPolicy`, :func:`tts_utils.policy_vllm.load_vllm_policy` or
-            :func:`tts_utils.policy_server.load_server_policy`.
+        options: of :class:`TransformersPolicy` (``batch_size``),
+            :func:`tts_utils.policy_vllm.load_vllm_policy` (``gpu_memory_utilization``, ``max_model_len``,
+            ...) or :func:`tts_utils.policy_server.load_server_policy` (``concurrency``, ...).
 
     Raises:
-        UnknownModel: no such model; the message lists the shipped ones.
-        BackendError: the backend cannot be used here, or an option does not belong to it.
+        UnknownModel: no such model (the message lists the shipped ones), or one that cannot be loaded or has
+            no chat template.
+        BackendError: the backend cannot be used here, or an option is not its own or out of range.
     """
-    if backend not in BACKENDS:
-        raise BackendError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    check_backend(backend, OPTIONS, device)
+    check_options(
+        backend, options, OPTIONS[backend], others=backend == "vllm", own=("revision", "num_params")
+    )
     if bool(server_url) != (backend == "server"):
         raise BackendError(
             f"backend {backend!r} is given with the server address {server_url!r}: "
             "backend 'server' needs one, and the others take none"
         )
-    if device is not None and backend != "transformers":
-        raise BackendError(f"backend {backend!r} chooses its device itself; leave out device={device!r}")
     source = find_model(name_or_path)
     name = name or name_or_path
     if backend == "transformers":
@@ -118,19 +133,17 @@ def load_checkpoint(source: str, device: str | None = None):
     On a CPU in float32; on a GPU in the checkpoint's own type.
 
     Raises:
-        UnknownModel: there is no such model, or it cannot be fetched.
+        UnknownModel: there is no such model, or it cannot be fetched, read, or put on that device.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else "auto"
-    try:
-        tokenizer = load_tokenizer(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
-    except (OSError, ValueError) as exc:
-        raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {exc}") from exc
-    return tokenizer, model.to(device).eval()
+    tokenizer = load_tokenizer(source)
+    with reading(source):
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+    return tokenizer, model.eval()
 
 
 def revision_of(source: str, model=None) -> str:
@@ -140,7 +153,7 @@ def revision_of(source: str, model=None) -> str:
     """
     weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
     if not weights:
-        config = _config(source) if model is None else model.config
+        config = load_config(source) if model is None else model.config
         return getattr(config, "_commit_hash", None) or ""
     digest = hashlib.sha256()
     for path in weights:
@@ -154,25 +167,16 @@ def num_params_of(source: str) -> int:
 
     0 where torch is not installed, so that a server's policy needs none.
     """
-    config = _config(source)
+    config = load_config(source)
     try:
         import torch
     except ModuleNotFoundError:
         return 0
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with reading(source), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     return sum(p.numel() for p in model.parameters())
-
-
-def _config(source: str):
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(source)
-    except OSError as exc:
-        raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {exc}") from exc
 
 
 class TransformersPolicy:
@@ -219,7 +223,7 @@ class TransformersPolicy:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         for state, ids in zip(states, prompts, strict=True):
             if limit is not None and len(ids) >= limit:
-                raise ValueError(
+                raise PromptTooLong(
                     f"problem {state.problem.problem_id!r}: its prompt has {len(ids)} tokens, "
                     f"but {self.name} reads at most {limit}"
                 )

@@ -14,6 +14,10 @@ class BackendError(RuntimeError):
     """A backend cannot be used here, or answered with something that cannot be relied on."""
 
 
+class PromptTooLong(ValueError):
+    """A prompt leaves no room for an answer in the model's context; the message names its problem."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One sample to be drawn.
@@ -64,7 +68,8 @@ def sample_each(
         limit: tokens that prompt and continuation may have together.
 
     Raises:
-        ValueError: n below 1, ``first`` of the wrong length, or a prompt that fills the limit.
+        PromptTooLong: a prompt fills the limit.
+        ValueError: n below 1, or ``first`` of the wrong length.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
@@ -77,7 +82,7 @@ def sample_each(
         key = (state.problem.text, state.text)
         prompt = encoded.get(key) or encoded.setdefault(key, tuple(state_ids(tokenizer, family, state)))
         if len(prompt) >= limit:
-            raise ValueError(
+            raise PromptTooLong(
                 f"problem {state.problem.problem_id!r}: its prompt has {len(prompt)} tokens, "
                 f"but {policy} reads at most {limit}"
             )

@@ -14,10 +14,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from tts_utils.checkpoints import load_config, load_tokenizer
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
-from tts_utils.prompts import Family, family_of
+from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
-from tts_utils.tokenizer import load_tokenizer
 
 KEY_VARIABLE = "TTS_SERVER_KEY"
 """Environment variable that holds the server's key, where it wants one."""
@@ -169,16 +169,15 @@ def load_server_policy(
         options: arguments of :class:`Server`.
 
     Raises:
+        UnknownModel: its tokenizer or configuration cannot be read, or it has no chat template.
         BackendError: no server there, or none that has this model.
     """
-    from transformers import AutoConfig
-
     server = Server(server_url, **options)
     try:
         model = find_served_model(server, (source, name))
     finally:
         server.hang_up()
-    config = AutoConfig.from_pretrained(source)
+    config = load_config(source)
     limit = min(context_length(config), int(model.get("max_model_len") or context_length(config)))
     tokenizer = load_tokenizer(source)
     family = family or family_of(tokenizer, config.architectures)
@@ -215,6 +214,10 @@ class ServerPolicy:
         self.family = family
         self.limit = limit
         self.concurrency = concurrency
+
+    def prompt_ids(self, state: State) -> list[int]:
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
+        return state_ids(self.tokenizer, self.family, state)
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0

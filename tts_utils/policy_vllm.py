@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tts_utils.backends import COUNT, check_options
+from tts_utils.checkpoints import load_config, load_tokenizer, reading
 from tts_utils.policy_requests import BackendError, Request, context_length, continuation_of, sample_each
-from tts_utils.prompts import R1_DISTILL, Family, family_of
+from tts_utils.prompts import R1_DISTILL, Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
-from tts_utils.tokenizer import load_tokenizer
 from tts_utils.wide_heads import CPU_SIZES, head_size, widened
 
 SUPPORTED = ((0, 19), (0, 34))
@@ -74,8 +75,13 @@ def engine_options(config, max_model_len: int, **options) -> dict:
 
     Float32 on a CPU, where results are compared with the transformers backend; the checkpoint's own type on
     a GPU.
+
+    Raises:
+        BackendError: ``max_model_len`` is no whole number, 1 or more.
     """
     import torch
+
+    check_options("vllm", {"max_model_len": max_model_len}, {"max_model_len": COUNT})
 
     on_cpu = not torch.cuda.is_available()
     chosen = {
@@ -108,13 +114,12 @@ def load_vllm_policy(
             ``max_model_len`` (default: the paper's 8,192 tokens, 32,768 for R1-Distill).
 
     Raises:
+        UnknownModel: its tokenizer or configuration cannot be read, or it has no chat template.
         BackendError: as for :func:`import_vllm`, or the engine does not start.
     """
     vllm = import_vllm()
-    from transformers import AutoConfig
-
     tokenizer = load_tokenizer(source)
-    config = AutoConfig.from_pretrained(source)
+    config = load_config(source)
     family = family or family_of(tokenizer, config.architectures)
     length = options.pop("max_model_len", LONG_CONTEXT if family == R1_DISTILL else CONTEXT)
     options = engine_options(config, length, **{"enable_prefix_caching": True, **options})
@@ -136,7 +141,9 @@ def runnable(source: str, config, load: Callable[[], Any] | None = None) -> str:
     folder = tempfile.TemporaryDirectory(prefix="tts-wide-")
     atexit.register(folder.cleanup)
     load = load or (lambda: AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32))
-    widened(load(), min(CPU_SIZES)).save_pretrained(folder.name)
+    with reading(source):
+        model = load()
+    widened(model, min(CPU_SIZES)).save_pretrained(folder.name)
     load_tokenizer(source).save_pretrained(folder.name)
     return folder.name
 
@@ -175,6 +182,10 @@ class VLLMPolicy:
         self.tokenizer = tokenizer
         self.family = family
         self.max_model_len = max_model_len
+
+    def prompt_ids(self, state: State) -> list[int]:
+        """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
+        return state_ids(self.tokenizer, self.family, state)
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0

@@ -15,8 +15,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
+from tts_utils.checkpoints import UnknownModel, encodable
 from tts_utils.mdp import strip_separator
-from tts_utils.policies import UnknownModel
 from tts_utils.records import State
 
 STEP_TAG = "ки"
@@ -238,12 +238,12 @@ PUBLISHED = {
 
 
 def clean(text: str, without: Sequence[str] = ()) -> str:
-    """The text with each of some strings as a space, and lone surrogates, which no tokenizer takes, as "?".
+    """The text with each of some strings as a space, and lone surrogates as "?".
 
     >>> clean("12 ккии = 12", without=["ки"])
     '12 к и = 12'
     """
-    text = text.encode("utf-8", "replace").decode("utf-8")
+    text = encodable(text)
     return re.sub("|".join(map(re.escape, without)), " ", text) if without else text
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from typing import ClassVar
 
-from tts_utils.policies import UnknownModel
+from tts_utils.checkpoints import UnknownModel, reading
 
 HEAD_WEIGHTS = {"labels": "lm_head", "value": "v_head.summary", "classes": "score.0 and score.2"}
 
@@ -73,7 +73,7 @@ def load_head_model(source: str, head: str, device: str | None = None):
             GPU where there is one. On a CPU the model is float32, on GPUs of the checkpoint's own type.
 
     Raises:
-        UnknownModel: no such model, no safetensors, or a checkpoint with another head or none.
+        UnknownModel: no such model or device, no safetensors, or a checkpoint with another head or none.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -92,7 +92,7 @@ def load_head_model(source: str, head: str, device: str | None = None):
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as exc:
+    except Exception as exc:  # as in checkpoints.reading, with more to say
         raise UnknownModel(
             f"{source!r} cannot be loaded, here or from the Hub, as a PRM that reads {HEAD_WEIGHTS[head]} "
             f"(safetensors weights, a model type transformers knows): {exc}"
@@ -107,4 +107,5 @@ def load_head_model(source: str, head: str, device: str | None = None):
         )
     if head != "labels":
         model.head.float()
-    return (model if device == "auto" else model.to(device)).eval()
+    with reading(source):
+        return (model if device == "auto" else model.to(device)).eval()

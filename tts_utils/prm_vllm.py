@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tts_utils.backends import check_options
+from tts_utils.checkpoints import load_config, reading
 from tts_utils.policies import find_model, revision_of
 from tts_utils.policy_requests import BackendError
 from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, runnable, start_engine
 from tts_utils.prm_formats import FORMATS, Encoded, Format
 from tts_utils.prm_heads import head_model_class, load_head_model
-from tts_utils.prms import BadScores, check_scores, format_name
+from tts_utils.prms import BadScores, check_scores, format_name, load_format
 from tts_utils.records import State, StepScores
-from tts_utils.tokenizer import load_tokenizer
 
 COLUMN = {"labels": 0, "classes": 1}
 """Which of the two probabilities is the score: that of "+", or that of the second class."""
@@ -32,7 +33,7 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
 
     Raises:
         UnknownModel: as for :func:`tts_utils.prms.load_prm`.
-        BackendError: vLLM cannot be used here, or cannot run this PRM.
+        BackendError: vLLM cannot be used here, cannot run this PRM, or does not take an option.
     """
     source = find_model(name_or_path)
     kind = format_name(source)
@@ -42,20 +43,19 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
         raise BackendError(
             f"{name_or_path!r} has the PRM format {kind!r}, which vLLM cannot run; it runs {those}, and a "
             "value head only with a plugin, which tts_utils does not bring. Load it by transformers: "
-            "tts_utils.prms.load_prm"
+            "load_prm(..., backend='transformers'), or --prm-backend transformers"
         )
     vllm = import_vllm()
-    from transformers import AutoConfig
-
-    tokenizer = load_tokenizer(source)
-    text_format = format_class(tokenizer)
-    config = AutoConfig.from_pretrained(source)
+    text_format = load_format(source)
+    config = load_config(source)
+    pooling = pooling_options(text_format.tokenizer, text_format, config)
+    check_options("vllm", options, {}, others=True, own=(*pooling, "revision"))
     length = options.pop("max_model_len", CONTEXT)
-    options = engine_options(config, length, **pooling_options(tokenizer, text_format, config), **options)
+    options = engine_options(config, length, **pooling, **options)
     folder = runnable(source, config, lambda: load_head_model(source, text_format.head, "cpu"))
     llm = start_engine(vllm, folder, options)
     revision = f"{revision_of(source)} vllm".strip()
-    num_params = _num_params(config, text_format.head)
+    num_params = _num_params(source, config, text_format.head)
     return VLLMPRM(name or name_or_path, llm, text_format, options["max_model_len"], num_params, revision)
 
 
@@ -90,11 +90,11 @@ def step_tag(text_format: Format) -> int | None:
     return getattr(text_format, "tag", getattr(text_format, "extra", None))
 
 
-def _num_params(config, head: str) -> int:
+def _num_params(source: str, config, head: str) -> int:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.device("meta"):
+    with reading(source), torch.device("meta"):
         if head == "labels":
             model = AutoModelForCausalLM.from_config(config)
         else:

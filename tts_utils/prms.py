@@ -21,7 +21,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from tts_utils.policies import UnknownModel, find_model, revision_of
+from tts_utils.backends import COUNT, check_backend, check_options
+from tts_utils.checkpoints import UnknownModel, load_tokenizer
+from tts_utils.policies import find_model, revision_of
 from tts_utils.prm_formats import (
     FORMATS,
     PUBLISHED,
@@ -33,7 +35,6 @@ from tts_utils.prm_formats import (
 )
 from tts_utils.prm_heads import load_head_model
 from tts_utils.records import State, StepScores
-from tts_utils.tokenizer import load_tokenizer
 
 __all__ = [
     "PRM",
@@ -45,6 +46,10 @@ __all__ = [
     "load_prm",
     "math_shepherd_text",
 ]
+
+
+OPTIONS = {"transformers": {"batch_tokens": COUNT}, "vllm": {}}  # vllm: whatever the engine takes
+"""The backends of PRMs, and the options of each."""
 
 
 class BadScores(ValueError):
@@ -77,29 +82,61 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
                 )
 
 
-def load_prm(name_or_path: str, device: str | None = None, name: str = "") -> TransformersPRM:
+def load_prm(
+    name_or_path: str,
+    device: str | None = None,
+    name: str = "",
+    *,
+    backend: str = "transformers",
+    **options,
+) -> PRM:
     """Load a PRM: a shipped lab PRM, a local folder, or the Hub id of one of the paper's seven.
 
     Args:
         name_or_path: for example "lab-math-shepherd". A folder names its format in ``tts_prm.json``:
             ``{"format": "rlhflow"}``; the published models' formats are known.
-        device: "cpu", "cuda", "auto" to spread a large model over several GPUs, or None for a GPU where
-            there is one.
+        device: "cpu", "cuda", "auto" to spread a large model over several GPUs (needs ``accelerate``), or
+            None for a GPU where there is one (transformers only).
         name: what the PRM is called in tables, by default ``name_or_path``.
+        backend: "transformers"; or "vllm", in this process, which runs every format but Skywork's. Scores
+            agree up to rounding; still a table of one backend is not continued with the other.
+        options: of :class:`TransformersPRM` (``batch_tokens``) or :func:`tts_utils.prm_vllm.load_vllm_prm`
+            (``gpu_memory_utilization``, ``tensor_parallel_size``, ...).
 
     Raises:
-        UnknownModel: no such model, one whose PRM format is not known, or one that is not of its format.
+        UnknownModel: no such model, one that cannot be loaded, one whose PRM format is not known, or one that
+            is not of its format.
+        BackendError: the backend cannot be used here or cannot run this format, or an option is not its own
+            or out of range.
     """
+    check_backend(backend, OPTIONS, device)
+    check_options(backend, options, OPTIONS[backend], others=backend == "vllm")
+    if backend == "vllm":
+        from tts_utils.prm_vllm import load_vllm_prm
+
+        return load_vllm_prm(name_or_path, name, **options)
     source = find_model(name_or_path)
-    format_class = FORMATS[format_name(source)]
-    try:
-        text_format = format_class(load_tokenizer(source))
-    except (OSError, ValueError) as exc:
-        raise UnknownModel(f"{name_or_path!r}: {exc}") from exc
-    model = load_head_model(source, format_class.head, device)
+    text_format = load_format(source)
+    model = load_head_model(source, text_format.head, device)
     # On a CPU small batches stay in its caches: a quarter faster than large ones (benchmarks/prm_scoring.py).
-    budget = 1024 if model.device.type == "cpu" else 16_384
-    return TransformersPRM(name or name_or_path, model, text_format, budget, revision_of(source, model))
+    budget = {"batch_tokens": 1024 if model.device.type == "cpu" else 16_384}
+    return TransformersPRM(
+        name or name_or_path, model, text_format, revision=revision_of(source, model), **budget | options
+    )
+
+
+def load_format(source: str) -> Format:
+    """The format of a PRM's folder or Hub id, with its tokenizer.
+
+    Raises:
+        UnknownModel: the format is not known, or the tokenizer is not of that format.
+    """
+    format_class = FORMATS[format_name(source)]
+    tokenizer = load_tokenizer(source)
+    try:
+        return format_class(tokenizer)
+    except Exception as exc:  # a chat template may raise what it likes
+        raise UnknownModel(f"{source!r}: {exc}") from exc
 
 
 def format_name(source: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tts_utils.mdp import SEPARATOR
+from tts_utils.checkpoints import UnknownModel, encodable
 from tts_utils.records import Problem, State
 
 BOXED = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -50,19 +50,17 @@ today's date, and the same seed gives other samples tomorrow."""
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How models of one family are asked.
+    """How models of one family are asked; a step ends with ``mdp.SEPARATOR`` in every family.
 
     Attributes:
         name: for messages and reports.
         system: the system message, or "" for none.
         instruction: what follows the problem in the user's turn, after a newline, or "".
-        separator: what ends a step.
     """
 
     name: str
     system: str = ""
     instruction: str = ""
-    separator: str = SEPARATOR
 
 
 LLAMA3 = Family("llama-3", system=LLAMA_MATH)
@@ -71,7 +69,6 @@ R1_DISTILL = Family("r1-distill", instruction=BOXED)
 LAB = Family("lab")
 DEFAULT = Family("default", system=BOXED)
 NO_SYSTEM = Family("default, no system message", instruction=BOXED)
-FAMILIES = (LLAMA3, QWEN2, R1_DISTILL, LAB, DEFAULT, NO_SYSTEM)
 
 
 def family_of(tokenizer, architectures: Sequence[str] | None = None) -> Family:
@@ -84,7 +81,7 @@ def family_of(tokenizer, architectures: Sequence[str] | None = None) -> Family:
         architectures: ``architectures`` of the model's config; None or () where it is not known.
 
     Raises:
-        ValueError: the tokenizer has no chat template (a base model's).
+        UnknownModel: the tokenizer has no chat template (a base model's).
     """
     template = _template(tokenizer)
 
@@ -108,7 +105,7 @@ def messages(family: Family, problem: Problem) -> list[dict[str, str]]:
     >>> messages(R1_DISTILL, Problem("p", "What is 2 + 3?", "5"))[0]["content"].splitlines()
     ['What is 2 + 3?', 'Please reason step by step, and put your final answer within \\boxed{}.']
     """
-    user = problem.text + ("\n" + family.instruction if family.instruction else "")
+    user = encodable(problem.text) + ("\n" + family.instruction if family.instruction else "")
     system = [{"role": "system", "content": family.system}] if family.system else []
     return [*system, {"role": "user", "content": user}]
 
@@ -130,11 +127,11 @@ def state_ids(tokenizer, family: Family, state: State) -> list[int]:
     """Token ids of a state: the chat prompt's, then those of the policy's text as it stands.
 
     The text is encoded apart from the prompt, so that no token spans both, and without special tokens, so
-    that it is read as the policy wrote it, whatever it contains.
+    that it is read as the policy wrote it, whatever it contains (a lone surrogate alone is read as "?").
     """
     ids = prompt_ids(tokenizer, family, state.problem)
     if state.text:
-        text = tokenizer(state.text, add_special_tokens=False, split_special_tokens=True)
+        text = tokenizer(encodable(state.text), add_special_tokens=False, split_special_tokens=True)
         ids += text["input_ids"]
     return ids
 
@@ -142,7 +139,7 @@ def state_ids(tokenizer, family: Family, state: State) -> list[int]:
 def _template(tokenizer) -> str:
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
     if not template:
-        raise ValueError(
+        raise UnknownModel(
             f"the tokenizer of {getattr(tokenizer, 'name_or_path', '') or 'this model'} has no chat "
             "template: it belongs to a base model; take the instruction-tuned one, or add a template"
         )

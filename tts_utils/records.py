@@ -172,7 +172,8 @@ class SearchResult:
         problem_id: whose problem.
         completions: the finished trajectories that are voted on, in sample order.
         step_scores: one per completion, or () where the method used no PRM.
-        num_policy_tokens: all tokens the policy generated, for discarded steps too.
+        num_policy_tokens: all tokens the policy generated, for discarded steps too; what it read for them
+            follows from the nodes (:func:`tts_utils.compute.cost_of_results`).
         num_prm_tokens: all tokens the PRM read; equal trajectories are read once.
         nodes: the whole search tree(s), sorted by run and node; () for Best-of-N.
     """
