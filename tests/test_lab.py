@@ -381,6 +381,23 @@ def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everyth
         assert len(asked) == len(set(asked)) and set(asked) == set(wanted) and len(asked) < len(wanted) / 2
 
 
+def test_memory_tells_problems_of_two_data_sets_apart():
+    from lab.memory import RememberingPolicy, RememberingPRM
+    from tests.fakes import FakePolicy, KnowingPRM
+    from tts_utils.records import Continuation, Problem, SamplingConfig, State
+
+    class Reading(FakePolicy):
+        def one(self, state, index, config):
+            return Continuation(state.problem.text, 1, "eos")
+
+    problems = [Problem("p1", "What is 1 + 1?", "2"), Problem("p1", "What is 2 + 2?", "4")]
+    policy, prm = RememberingPolicy(Reading()), RememberingPRM(KnowingPRM())
+    written = policy.sample([State(p) for p in problems], 1, SamplingConfig())
+    assert [pool[0].text for pool in written] == [p.text for p in problems]
+    scored = prm.score([State(p, (r"It is \boxed{2}.",)) for p in problems])
+    assert [s.scores for s in scored] == [(1.0,), (0.0,)]
+
+
 @pytest.mark.slow
 def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     from lab import recipe

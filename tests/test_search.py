@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests import fakes
 from tts_utils import mdp, search
 from tts_utils.prms import BadScores
-from tts_utils.records import Continuation, SamplingConfig, SearchResult, StepScores
+from tts_utils.records import Continuation, Problem, SamplingConfig, SearchResult, StepScores
 from tts_utils.search import BadContinuations, Sample, Score, best_of_n, run
 
 CONFIG = SamplingConfig()
@@ -81,6 +81,13 @@ def test_equal_texts_of_different_problems_are_different_trajectories():
     prm = fakes.KnowingPRM()
     policy = fakes.Saying(texts=(r"It is \boxed{100}.",))
     right, wrong = run([best_of_n(p, 1) for p in PROBLEMS[:2]], policy, prm, CONFIG)
+    assert right.step_scores[0].scores == (1.0,) and wrong.step_scores[0].scores == (0.0,)
+
+
+def test_ids_are_unique_within_a_data_set_only():
+    ones = [Problem("p1", "What is 1 + 1?", "2"), Problem("p1", "What is 2 + 2?", "4")]
+    policy = fakes.Saying(texts=(r"It is \boxed{2}.",))
+    right, wrong = run([best_of_n(p, 1) for p in ones], policy, fakes.KnowingPRM(), CONFIG)
     assert right.step_scores[0].scores == (1.0,) and wrong.step_scores[0].scores == (0.0,)
 
 

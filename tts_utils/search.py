@@ -206,7 +206,9 @@ def score(
         BadScores: see :func:`tts_utils.prms.check_scores`.
         ValueError: there is something to score and no PRM.
     """
-    distinct = {(t.problem.problem_id, t.steps): t for t in trajectories if t.steps}
+    # An identifier is unique within its data set only, so the problem's text is part of the key.
+    keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
+    distinct = {key: t for key, t in zip(keys, trajectories, strict=True) if t.steps}
     if distinct and prm is None:
         raise ValueError(
             "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
@@ -219,7 +221,7 @@ def score(
     if sent and calls is not None:
         calls.append(Call("score", len(sent), sum(s.num_tokens for s in received), took))
     by_key = dict(zip(distinct, received, strict=True))
-    return [by_key.get((t.problem.problem_id, t.steps), StepScores((), 0)) for t in trajectories]
+    return [by_key.get(key, StepScores((), 0)) for key in keys]
 
 
 def _listed(item: Request | list[Request]) -> list[Request]:
