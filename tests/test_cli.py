@@ -205,7 +205,8 @@ def test_the_command_that_a_missing_search_names_fills_it(data, models):
     models.policy = fakes.StepPolicy()
     for tree_search, config in (
         (TreeSearch("dvts", 8), None),
-        (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0, max_tokens=99)),
+        (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0.5, max_tokens=99)),
+        (TreeSearch("beam", 1, 1, "avg"), SamplingConfig(0, max_tokens=99)),
         (TreeSearch("beam", 4), SamplingConfig(0.9, 0.8, seed=3)),
     ):
         which = ("toy", "fake-policy", "fake-prm", tree_search)
@@ -339,7 +340,9 @@ def test_missing_rows_with_no_live_policy(data, models):
 
 
 def test_greedy_with_many_samples(data, models):
-    assert "leave out --n 5" in refused(*SAMPLE, "--greedy", "--n", "5")
+    assert "take n = 1 (--n 1)" in refused(*SAMPLE, "--greedy", "--n", "5")
+    cold = ("--method", "beam", "--n", "8", "--temperature", "0")
+    assert "take n = 1 (--n 1)" in refused(*SEARCH, *cold)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,17 @@ def test_a_missing_policy_or_prm_is_said():
         run([best_of_n(PROBLEMS[0], 2)], fakes.FakePolicy(), None, CONFIG)
 
 
+@pytest.mark.parametrize(("temperature", "n", "message"), [(0, 2, "one and its copies"), (0.7, 0, "least 1")])
+def test_copies_and_nothing_are_refused_before_they_are_charged(temperature, n, message):
+    policy, config = fakes.Counting(), SamplingConfig(temperature=temperature)
+    with pytest.raises(ValueError, match=message):
+        run([best_of_n(PROBLEMS[0], n, scored=False)], policy, None, config)
+    assert policy.calls == []
+    if n:
+        (one,) = run([best_of_n(PROBLEMS[0], 1, scored=False)], policy, None, config)
+        assert len(one.completions) == 1
+
+
 def test_score_keeps_the_order():
     states = [mdp.state_of(PROBLEMS[0], text) for text in ("A.\n\nB.", "", "C.", "A.\n\nB.")]
     prm = fakes.FakePRM()

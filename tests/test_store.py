@@ -206,6 +206,13 @@ def test_cut_unboxed_and_empty_completions_stay_visible(data):
 # --- batches, growth, resuming ---
 
 
+def test_greedy_copies_are_refused(data):
+    greedy, policy = SamplingConfig(temperature=0), fakes.Counting()
+    with pytest.raises(StoreError, match=r"the same sample every time, so 2 .*n = 1"):
+        fill(data, 2, policy, config=greedy)
+    assert policy.calls == [] and fill(data, 1, policy, config=greedy).rows == 5
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 16, 1000])
 def test_rows_and_bytes_do_not_depend_on_batches(data, tmp_path, batch_size):
     whole = fill(make_data(tmp_path / "other"), 20).path.read_bytes()

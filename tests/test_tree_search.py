@@ -494,6 +494,18 @@ def test_nodes_come_back_as_they_were(data):
     assert store.verify(data) == []
 
 
+def test_a_search_among_greedy_copies_is_refused(data):
+    greedy = SamplingConfig(temperature=0)
+    for search in (BEAM, DVTS, TreeSearch("beam", 2, 1)):
+        with pytest.raises(StoreError, match=r"n = 1"):
+            fill(data, search, config=greedy)
+    steps = fill(data, TreeSearch("beam", 1, 1), config=greedy)
+    policy = fakes.StepPolicy()
+    live = run([beam_search(p, 1, branching=1) for p in PROBLEMS], policy, fakes.FakePRM(), greedy)
+    assert sum(r.num_policy_tokens for r in live) == policy.num_tokens
+    assert steps.rows == sum(len(r.nodes) for r in live)
+
+
 def test_cut_nodes_have_no_score_in_the_table(data):
     fill(data, policy=fakes.CutSteps())
     frame = store.read_searches(*NAMES, BEAM, data=data)

@@ -243,12 +243,15 @@ def test_every_sample_is_a_request_with_its_own_seed(fake, folders):
     assert policy.sample([], 3, CONFIG) == [] and len(policy.llm.calls) == 1
 
 
-def test_equal_requests_are_made_once(fake, folders):
+def test_as_many_samples_are_drawn_as_are_reported(fake, folders):
+    """FakeLLM writes 7 tokens a request: equal requests are made as often as they are charged."""
     policy = load_policy(folders("policy"), backend="vllm")
-    (one, two) = policy.sample([State(problem())] * 2, 2, CONFIG)
-    assert one == two and len(policy.llm.calls[0][0]) == 2
-    ((a, b),) = policy.sample([State(problem())], 2, GREEDY)
-    assert a == b and [p.seed for p in policy.llm.calls[1][1]] == [None]
+    one, two = policy.sample([State(problem())] * 2, 2, CONFIG)
+    assert one == two and len(policy.llm.calls[0][0]) == 4
+    ((a,), (b,)) = policy.sample([State(problem())] * 2, 1, GREEDY)
+    assert a == b and [p.seed for p in policy.llm.calls[1][1]] == [None, None]
+    with pytest.raises(ValueError, match="2 continuations would be one and its copies"):
+        policy.sample([State(problem())], 2, GREEDY)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +279,9 @@ def test_a_prompt_that_fills_the_context_is_named(fake, folders):
     policy = load_policy(folders("policy"), backend="vllm", max_model_len=30)
     with pytest.raises(ValueError, match=r"'p4'.*reads at most 30"):
         policy.sample([State(problem(4))], 1, CONFIG)
+    full = State(problem(), ("12 + 30 = 42.\n\n",) * 9)
+    assert policy.sample([full], 2, CONFIG) == [[Continuation("", 0, "length")] * 2]
+    assert policy.llm.calls == []
 
 
 class FakePooling(FakeLLM):

@@ -12,7 +12,19 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import cli_import, manifest, mdp, policies, prms, problems, report, search, store, table_files
+from tts_utils import (
+    cli_import,
+    fill,
+    manifest,
+    mdp,
+    policies,
+    prms,
+    problems,
+    report,
+    search,
+    store,
+    table_files,
+)
 from tts_utils.records import SamplingConfig
 from tts_utils.tree_search import TreeSearch
 
@@ -100,8 +112,7 @@ def sample(
 ) -> None:
     """Fill the table of samples of a policy on a problem set; stopped at any time, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
-    if config.temperature == 0 and (n or 1) > 1:
-        raise store.StoreError(f"greedy decoding gives the same sample every time; leave out --n {n}")
+    fill.refuse_copies(n or 1, config)
     loaded = problems.load_problems(dataset)
     with _Bar() as bar:
         filled = store.fill_samples(
@@ -185,6 +196,7 @@ def fill_searches(
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
     config = _config(temperature, seed, False, max_tokens, top_p)
+    fill.refuse_copies(n, config)
     loaded = problems.load_problems(dataset)
     with _Bar("tree") as bar:
         filled = store.fill_searches(

@@ -68,7 +68,7 @@ def fill_samples(
     Args:
         dataset: as for :func:`tts_utils.problems.load_problems`.
         policy: a live policy.
-        n: samples per problem, at least 1; a pool that is already larger stays as it is.
+        n: samples per problem, at least 1, at temperature 0 no more; a larger pool stays as it is.
         config: None means ``SamplingConfig()``.
         problems: the whole data set, if it is already loaded.
         limit: only the first so many problems.
@@ -78,16 +78,19 @@ def fill_samples(
         progress: called with (rows there, rows wanted) after every batch.
 
     Raises:
-        StoreError: the table was filled from other problems or another model, or is damaged.
+        StoreError: ``n`` is out of range, or the table was filled from other problems or another model, or is
+            damaged.
     """
     start = time.perf_counter()
+    config = config or SamplingConfig()
+    refuse_copies(n, config)
     if n < 1 or batch_size < 1 or (limit is not None and limit < 1):
         raise StoreError(f"n, batch_size and limit must be at least 1, got {n}, {batch_size} and {limit}")
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
     sources = {"problems_sha256": fingerprint(problems), **revision("policy", policy)}
     problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
-    table = Table("samples", dataset_name(dataset), policy.name, config or SamplingConfig())
+    table = Table("samples", dataset_name(dataset), policy.name, config)
     have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
     row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
     seen: set = set()
@@ -276,6 +279,15 @@ def _payload_of_another(
                 )
             return payload
     return None
+
+
+def refuse_copies(n: int, config: SamplingConfig) -> None:
+    """Raise StoreError where n samples, or the N candidates of a search, would be copies of one."""
+    if config.temperature == 0 and n > 1:
+        raise StoreError(
+            f"greedy decoding (temperature 0) gives the same sample every time, so {n} of them tell no more "
+            "than one; take n = 1 (--n 1), or a temperature above 0"
+        )
 
 
 def claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:

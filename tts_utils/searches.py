@@ -54,16 +54,19 @@ def fill_searches(
     Args:
         dataset, policy, prm: as for :func:`tts_utils.fill.fill_samples`, all live.
         tree_search: which search, such as ``TreeSearch("beam", 16)``. A DVTS grows the trees it lacks.
-        config: how to sample a step (``max_tokens`` is a limit per step); steps stop behind a blank line.
+        config: how to sample a step (``max_tokens`` is a limit per step); steps stop behind a blank line. At
+            temperature 0 all candidates would be copies, so that only a budget of 1 is left.
         batch_size: continuations per ``policy.sample`` call, where the budget is no larger: so many problems
             are searched at once, and stopping loses these at most. Rows do not depend on it.
         problems, limit, only, data, progress: as there; progress counts trees.
 
     Raises:
         BadContinuations, BadScores: a model broke its protocol; nothing of that batch is stored.
-        StoreError: the table was filled from other problems or other models, or is damaged.
+        StoreError: a budget above 1 at temperature 0, or the table was filled from other problems or other
+            models, or is damaged.
     """
     start = time.perf_counter()
+    fill.refuse_copies(tree_search.budget, config or SamplingConfig())
     if batch_size < 1 or (limit is not None and limit < 1):
         raise StoreError(f"batch_size and limit must be at least 1, got {batch_size} and {limit}")
     data = data_dir() if data is None else data
