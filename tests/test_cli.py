@@ -96,6 +96,26 @@ def test_report_by_hand(data, models):
         )
 
 
+def test_samples_that_the_prm_cannot_read_are_counted_in_words(data, models):
+    long = r"By a long way round we find that it is \boxed{100}."
+    models.policy = fakes.Saying(texts=(long, long, r"\boxed{7}", "no answer"))
+    models.prm = fakes.ShortSightedPRM(limit=20)
+    ok(*SAMPLE, "--n", "4")
+    said = "12 samples are longer than fake-prm reads: they have no scores, and cast no vote"
+    assert said in ok(*SCORE) and said in ok(*SCORE)
+    out = ok("report", "--dataset", "toy")
+    sixth = f"{100 / 6:.1f}"
+    for words, estimate in {
+        "majority@4": sixth,
+        "answers without a score (fake-prm)": "50.0",
+        "PRM-Last + PRM-Max (fake-prm)": "0.0",
+        "PRM-Last + PRM-Vote (fake-prm)": "0.0",
+    }.items():
+        assert re.search(rf"^  {re.escape(words)} +N = 4 +{re.escape(estimate)}  \[", out, re.MULTILINE), (
+            words
+        )
+
+
 def test_report_of_fewer_samples_problems_and_policies(data, models):
     ok(*SAMPLE, "--n", "8")
     models.policy = fakes.FakePolicy(name="other")

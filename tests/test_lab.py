@@ -455,6 +455,45 @@ def test_process_bench_by_hand():
     assert rows["F1"] == (pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)), 5)
 
 
+def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path):
+    """A PRM that is right about all it reads; a long right solution would count as a wrong verdict."""
+    import numpy as np
+
+    from lab.quality import process_bench
+    from lab.report import KEY, _prm_rows
+    from tests import fakes
+    from tts_utils import store
+    from tts_utils.prms import TOO_LONG
+    from tts_utils.records import Continuation
+
+    class Policy(fakes.FakePolicy):
+        def one(self, state, index, config):
+            right = rf"\boxed{{{state.problem.answer}}}"
+            text = (right, r"\boxed{7}", "So it is after a long way round that " + right)[index % 3]
+            return Continuation(text, 9, "eos")
+
+    class PRM(fakes.KnowingPRM):
+        def one(self, trajectory):
+            return TOO_LONG if len(trajectory.text) > 20 else super().one(trajectory)
+
+    (tmp_path / "problems").mkdir()
+    (tmp_path / "problems/toy.jsonl").write_text(fakes.as_jsonl(fakes.problems(4)))
+    samples = store.fill_samples("toy", Policy(), 9, data=tmp_path).table
+    assert store.fill_step_scores(samples, PRM(), data=tmp_path).unscored == 12
+    store.fill_step_labels(samples, lambda _, steps: ["{7}" not in step for step in steps], data=tmp_path)
+    bench = process_bench("toy", data=tmp_path).set_index("measure")
+    # Of the first 8 samples of a problem three are right and short, three wrong, two not read.
+    assert bench["n"].to_dict() == {"error": 12, "correct": 12, "F1": 24} and (bench["estimate"] == 1).all()
+    rows = store.read_samples("toy", "fake-policy", data=tmp_path)
+    labels = store.read_step_labels("toy", "fake-policy", data=tmp_path)
+    scores = store.read_step_scores("toy", "fake-policy", "fake-prm", data=tmp_path)
+    frame = rows.merge(labels[[*KEY, "labels"]], on=KEY)
+    found = dict(_prm_rows(frame, scores, store.pivot(rows), 0))
+    assert found["steps: within-problem AUC"].mean == 1
+    assert all(found[f"completions: within-problem AUC, {how}"].mean == 1 for how in ("min", "last", "avg"))
+    assert np.isclose(found["last + prm_vote @9"].mean, 1)
+
+
 def test_the_test_sets_are_what_the_book_says_of_them():
     sets = datasets()
     assert {name: len(problems) for name, problems in sets.items()} == {

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from tests.fakes import FakePRM  # noqa: E402
 from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
 from tts_utils.policies import UnknownModel, _choose, load_policy  # noqa: E402
-from tts_utils.policy_requests import sample_each  # noqa: E402
+from tts_utils.policy_requests import PromptTooLong, sample_each  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.search import run  # noqa: E402
 from tts_utils.tree_search import beam_search  # noqa: E402
@@ -197,7 +197,7 @@ def test_a_search_ends_at_every_limit_of_the_shared_request_code():
         at_the_limit += bool(full)
         assert all(node.finish_reason == "length" and not node.kept for node in full)
     assert at_the_limit == 3
-    with pytest.raises(ValueError, match=rf"'p0'.*has {start} tokens, but exact reads at most {start}"):
+    with pytest.raises(PromptTooLong, match=rf"'p0'.*has {start} tokens, but exact reads at most {start}"):
         run([beam_search(problem(), 4)], Exact(start, step), FakePRM(), SamplingConfig())
 
 

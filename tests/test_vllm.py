@@ -36,7 +36,7 @@ from tts_utils.policy_server import find_served_model  # noqa: E402
 from tts_utils.prm_formats import FORMATS  # noqa: E402
 from tts_utils.prm_heads import head_model_class  # noqa: E402
 from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402
-from tts_utils.prms import BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
+from tts_utils.prms import TOO_LONG, BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
 from tts_utils.problems import data_dir, load_problems  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.wide_heads import widened  # noqa: E402
@@ -361,10 +361,11 @@ def test_a_value_head_stays_with_transformers(folders):
         load_vllm_prm(folders("skywork"))
 
 
-def test_wrong_counts_and_long_trajectories_name_the_problem(fake_prm):
+def test_long_trajectories_are_said_to_be_and_wrong_counts_name_the_problem(fake_prm):
     prm, _ = fake_prm("math-shepherd", max_model_len=200)
-    with pytest.raises(BadScores, match=r"'p0'.*reads at most 200"):
-        prm.score([State(problem(), STEPS * 20)])
+    long, short = prm.score([State(problem(), STEPS * 20), State(problem(), STEPS)])
+    assert long == TOO_LONG and len(short.scores) == 3
+    assert prm.score([State(problem(), STEPS * 20)]) == [TOO_LONG]
     prm.llm.options["pooler_config"]["step_tag_id"] = 0  # what an engine without its tag returns: no rows
     with pytest.raises(BadScores, match=r"0 scores for 3 steps.*'p0'"):
         prm.score([State(problem(), STEPS)])

@@ -160,6 +160,11 @@ def score(
             samples, prms.load_prm(prm), problems=loaded, limit=limit, batch_size=batch_size, progress=bar
         )
     _say(filled)
+    if filled.unscored:
+        typer.echo(
+            f"{filled.unscored} samples are longer than {prm} reads: they have no scores, and cast no vote "
+            "under a rule that uses them (to score them with more room, remove the table first)"
+        )
 
 
 @app.command("search")

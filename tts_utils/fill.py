@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Filled:
         added: rows this call computed and stored.
         rows: rows the table holds now.
         seconds: time this call took.
+        unscored: samples, of the problems asked for, whose text has steps and whose row has no scores: they
+            are longer than the PRM reads, and cast no vote.
     """
 
     table: Table
@@ -48,6 +50,7 @@ class Filled:
     added: int
     rows: int
     seconds: float
+    unscored: int = 0
 
 
 def fill_samples(
@@ -143,6 +146,9 @@ def fill_step_scores(
     progress: Progress | None = None,
 ) -> Filled:
     """Store step scores of every stored sample; equal texts of a problem are scored once.
+
+    A sample that is longer than the PRM reads is stored with scores [] and 0 tokens, and counted as
+    ``unscored``; it is not tried again.
 
     Args:
         samples: the table of samples, as :func:`tts_utils.store.find_table` gives it.
@@ -262,7 +268,10 @@ def _fill_per_text(
         refresh()
         if progress:
             progress(min(len(payloads), total), total)
-    return finished(table, data, added, start)
+    refresh()
+    with_steps = {(key[0], sample) for key in texts if states[key].steps for sample in texts[key]}
+    unscored = sum(payloads[at].get("scores") == [] for at in with_steps)
+    return replace(finished(table, data, added, start), unscored=unscored)
 
 
 def _payload_of_another(
@@ -272,7 +281,8 @@ def _payload_of_another(
     for sample in members:
         if payload := payloads.get((key[0], sample)):
             per_step = payload.get("scores", payload.get("labels"))
-            if len(per_step) != len(state.steps):
+            too_long = "scores" in payload and not per_step
+            if len(per_step) != len(state.steps) and not too_long:
                 raise ForeignTable(
                     f"problem {key[0]!r}, sample {sample}: {len(per_step)} step scores or labels are stored "
                     f"for a text of {len(state.steps)} steps; the samples were replaced: remove the old table"

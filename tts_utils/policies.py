@@ -47,7 +47,8 @@ class Policy(Protocol):
             one path that is too long must not end the search of a whole batch.
 
         Raises:
-            ValueError: n is out of range, or a problem fills the context before a step is written.
+            ValueError: n is out of range; or (PromptTooLong) a problem fills the context before a step is
+                written.
         """
         ...
 

@@ -14,6 +14,10 @@ class BackendError(RuntimeError):
     """A backend cannot be used here, or answered with something that cannot be relied on."""
 
 
+class PromptTooLong(ValueError):
+    """A prompt leaves no room for an answer in the model's context; the message names its problem."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One sample to be drawn.
@@ -71,12 +75,12 @@ def room_behind(prompt: Sequence[int], state: State, policy: str, limit: int | N
         max_tokens: the limit on new tokens.
 
     Raises:
-        ValueError: the problem alone fills the context: it cannot be asked at all.
+        PromptTooLong: the problem alone fills the context: it cannot be asked at all.
     """
     if limit is None:
         return max_tokens
     if len(prompt) >= limit and not state.steps:
-        raise ValueError(
+        raise PromptTooLong(
             f"problem {state.problem.problem_id!r}: its prompt has {len(prompt)} tokens, but {policy} reads "
             f"at most {limit}, its answer included; leave the problem out, or take a policy that reads more"
         )
@@ -117,7 +121,7 @@ def sample_each(
         limit: tokens that prompt and continuation may have together.
 
     Raises:
-        ValueError: as :func:`first_indices` and :func:`room_behind`.
+        ValueError, PromptTooLong: as :func:`first_indices` and :func:`room_behind`.
         BackendError: there are too few or too many answers.
     """
     firsts = first_indices(states, n, config, first)

@@ -14,7 +14,7 @@ from tts_utils.metrics import Interval, accuracy_interval, paired_difference
 from tts_utils.problems import data_dir, dataset_name
 from tts_utils.records import Problem
 from tts_utils.tables import Table
-from tts_utils.voting import RULES, select, split_rule
+from tts_utils.voting import NO_SCORE, RULES, select, split_rule
 
 COLUMNS = ["policy", "measure", "N", "estimate", "low", "high", "n"]
 
@@ -41,9 +41,10 @@ def report(
     Returns:
         One row per policy and measure with the columns policy, measure, N (samples per problem), estimate,
         low and high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy),
-        majority@N, every PRM with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-
-        Vote and majority on the same problems. pass@N is the share of problems with a right sample among N:
-        the ceiling of every choice.
+        majority@N, every PRM with every aggregation and rule, the share of samples whose answer a PRM gave no
+        score (if any: they cast no vote), pass@N, and the difference of PRM-Last + PRM-Vote and majority on
+        the same problems. pass@N is the share of problems with a right sample among N: the ceiling of every
+        choice.
 
     Raises:
         StoreMiss, PoolTooSmall, StoreError: as :func:`tts_utils.store.read_samples`.
@@ -94,6 +95,9 @@ def _of_pool(dataset: str, table: Table, n: int | None, which: dict, seed: int) 
         if (scored.policy, scored.sampling) != (table.policy, table.sampling):
             continue
         step_scores = store.read_step_scores(dataset, table.policy, scored.prm, n=size, **which)
+        mute = (pool.answer_ids >= 0) & (store.with_scores(pool, step_scores, "last").scores == NO_SCORE)
+        if mute.any():
+            yield f"answers without a score ({scored.prm})", size, *accuracy_interval(mute.mean(axis=1))
         for rule in RULES:
             how, selection = split_rule(rule)
             if how is None:

@@ -15,6 +15,7 @@ import pandas as pd
 
 from tts_utils import fill, mdp, search, table_files
 from tts_utils.manifest import StoreError
+from tts_utils.prms import TOO_LONG
 from tts_utils.problems import data_dir, dataset_name, fingerprint, load_problems
 from tts_utils.records import (
     Continuation,
@@ -234,7 +235,10 @@ class StoredPRM:
     def __init__(self, nodes: pd.DataFrame, name: str) -> None:
         self.name = name
         self._known: dict[tuple[str, str], StepScores] = {}  # (problem_id, text) -> its last step's score
+        self._offered: set[tuple[str, str]] = set()  # the texts that could compete, were they not too long
         for row, _, text in _with_texts(nodes):
+            if row["finish_reason"] != "length":
+                self._offered.add((row["problem_id"], text))
             found = StepScores((float(row["score"]),), int(row["num_prm_tokens"]))
             # Of equal texts in a tree the first holds the tokens.
             if not math.isnan(row["score"]) and (
@@ -251,6 +255,9 @@ class StoredPRM:
         return [self._look_up(trajectory) for trajectory in trajectories]
 
     def _look_up(self, trajectory: State) -> StepScores:
+        whole = trajectory.problem.problem_id, trajectory.text
+        if trajectory.steps and whole in self._offered and whole not in self._known:
+            return TOO_LONG  # of what competes, only this has no score: equal texts share theirs
         try:
             prefixes = ["".join(trajectory.steps[:t]) for t in range(1, len(trajectory.steps) + 1)]
             found = [self._known[trajectory.problem.problem_id, text] for text in prefixes]
