@@ -67,6 +67,10 @@ def main(argv: list[str] | None = None) -> None:
             results, cost = measure(
                 lambda scorer=scorer: scorer.score(states), repeats=args.repeats, device=args.device
             )
+        if any(result.too_long for result in results):
+            raise SystemExit(
+                f"{args.prm} cannot read the longest of these completions; name another --policy"
+            )
         flat = [score for result in results for score in result.scores]
         reference, alone = reference or flat, alone or cost.seconds
         grouped = batches(lengths, budget)

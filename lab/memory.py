@@ -28,10 +28,13 @@ class RememberingPolicy:
     ) -> list[list[Continuation]]:
         """Give the n continuations of every state, from memory where this very request was made before."""
         firsts = [first] * len(states) if isinstance(first, int) else list(first)
-        keys = [(s.problem.problem_id, s.text, f, n, config) for s, f in zip(states, firsts, strict=True)]
+        keys = [
+            (f, n, config, s.problem.problem_id, s.problem.text, s.text)
+            for s, f in zip(states, firsts, strict=True)
+        ]
         new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._known}
         if new:
-            received = self._policy.sample(list(new.values()), n, config, [key[2] for key in new])
+            received = self._policy.sample(list(new.values()), n, config, [key[0] for key in new])
             self._known.update(zip(new, received, strict=True))
         return [self._known[key] for key in keys]
 
@@ -47,7 +50,7 @@ class RememberingPRM:
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Give the scores of every trajectory, from memory where it was read before."""
-        keys = [(t.problem.problem_id, t.steps) for t in trajectories]
+        keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
         new = {key: t for key, t in zip(keys, trajectories, strict=True) if key not in self._known}
         if new:
             self._known.update(zip(new, self._prm.score(list(new.values())), strict=True))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from lab.quality import process_bench
 from lab.recipe import Recipe
 from lab.results import Result, results
 from tts_utils.metrics import Interval, difficulty_level, paired_difference
@@ -42,6 +43,7 @@ def phenomena(recipe: Recipe, dataset: str, data: Path | None = None, seed: int 
     for claim in (by_prm, by_difficulty, by_size, against_larger):
         rows += claim(found, order, rng)
     rows += against_long([p.name for p in recipe.policies], found, rng)
+    rows += by_f1(found, order, process_bench(dataset, seed, data))
     return pd.DataFrame(
         [(claim, case, *interval) for claim, case, interval in rows],
         columns=["claim", "case", "estimate", "low", "high", "n"],
@@ -122,6 +124,23 @@ def against_long(order: Sequence[str], found: Sequence[Result], rng: np.random.G
             )
             difference = paired_difference(r.right, greedy[long].right, rng)
             yield "table 6: search against long thought", case, difference
+
+
+def by_f1(found: Sequence[Result], order: Sequence[str], quality: pd.DataFrame) -> Iterator[Row]:
+    """Figure 6, for every policy, method and budget with four PRMs or more; see :func:`by_ability`."""
+    f1 = quality[quality["measure"] == "F1"]
+    for policy in order:
+        of_policy = dict(f1.loc[f1["policy"] == policy, ["prm", "estimate"]].itertuples(index=False))
+        for method in METHODS:
+            here = [r for r in _voted(found, method) if r.policy == policy and r.prm in of_policy]
+            for budget in sorted({r.budget for r in here}):
+                if sum(r.budget == budget for r in here) >= 4:
+                    case = f"{policy}, {method} N = {budget}"
+                    yield (
+                        "figure 6: F1 and accuracy",
+                        case,
+                        by_ability(found, of_policy, policy, method, budget),
+                    )
 
 
 def by_ability(

@@ -196,6 +196,11 @@ def held_out_auc(prm: PRM, labels: pd.DataFrame, seed: int = 0) -> dict:
     ids, values, kept = [], [], []
     last = []
     for state, result, character in zip(states, prm.score(states), labels["lost_from"], strict=True):
+        if result.too_long:
+            raise ValueError(
+                f"a rollout of {len(state.text)} characters on {state.problem.text[:60]!r} is longer than "
+                f"{prm.name} reads; leave such rollouts out of the labels"
+            )
         ends = np.cumsum([len(step) for step in state.steps])
         lost = int((ends <= character).sum())  # the step that the character stands in
         upto = result.scores[: lost + 1]

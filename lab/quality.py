@@ -23,7 +23,8 @@ def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = N
     A PRM's verdict on a solution is the first step that it scores below one half, or "no error". As in
     ProcessBench (Zheng et al. 2024, arXiv:2412.06559): the share of erroneous solutions whose first wrong
     step it names, the share of correct ones that it lets pass, and F1, their harmonic mean. Unlike there, the
-    truth is exact, and right answers by wrong steps count as erroneous.
+    truth is exact, and right answers by wrong steps count as erroneous. A solution that is too long for a PRM
+    is not judged.
 
     Args:
         dataset: the test set.
@@ -47,7 +48,8 @@ def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = N
                 continue
             scores = store.read_step_scores(prm=scored.prm, **where, n=SAMPLES)
             frame = labels.merge(scores[[*KEY, "scores"]], on=KEY)
-            frame = frame[frame["labels"].map(len) > 0]  # an empty completion has no steps to judge
+            # An empty completion has no steps to judge, and one that is too long no scores.
+            frame = frame[(frame["labels"].map(len) > 0) & (frame["scores"].map(len) > 0)]
             said = frame["scores"].map(first_below)
             rows += [
                 (table.policy, scored.prm, *row)

@@ -16,7 +16,7 @@ from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pa
 from tts_utils.policies import Policy
 from tts_utils.problems import data_dir, load_problems
 from tts_utils.records import Problem, SamplingConfig, State
-from tts_utils.voting import select
+from tts_utils.voting import NO_SCORE, select
 
 KEY = ["problem_id", "sample"]
 
@@ -135,6 +135,7 @@ def next_step_rate(frame: pd.DataFrame) -> Interval:
 def _prm_rows(frame: pd.DataFrame, scores: pd.DataFrame, pool: store.Pool, seed: int):
     rng = np.random.default_rng(seed)
     joined = frame.merge(scores[[*KEY, "scores"]], on=KEY)
+    joined = joined[joined["scores"].map(len) > 0]  # without those that are empty, or too long for the PRM
     ids, values, right = [], [], []
     for problem_id, labels, given in zip(
         joined["problem_id"], joined["labels"], joined["scores"], strict=True
@@ -156,7 +157,8 @@ def _prm_rows(frame: pd.DataFrame, scores: pd.DataFrame, pool: store.Pool, seed:
     for how in ("min", "last", "avg"):
         scored = store.with_scores(pool, scores, how)
         flat = np.repeat(np.arange(len(pool.problem_ids)), size)
-        auc = within_problem_auc(flat, scored.scores.ravel(), pool.correct.ravel(), rng)
+        read = scored.scores.ravel() > NO_SCORE
+        auc = within_problem_auc(flat[read], scored.scores.ravel()[read], pool.correct.ravel()[read], rng)
         yield (
             f"completions: within-problem AUC, {how}",
             Interval(auc.auc, auc.low, auc.high, auc.num_problems),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from tts_utils.prms import TOO_LONG
 from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
 
 
@@ -219,6 +220,16 @@ class FakePRM:
         steps = trajectory.steps
         scores = (draw("".join(steps[: i + 1])) % 10_000 / 10_000 for i in range(len(steps)))
         return StepScores(tuple(scores), len(trajectory.text))
+
+
+@dataclass
+class ShortSightedPRM(FakePRM):
+    """Reads no trajectory of more than ``limit`` characters; notes those it was given all the same."""
+
+    limit: int = 40
+
+    def one(self, trajectory: State) -> StepScores:
+        return TOO_LONG if len(trajectory.text) > self.limit else super().one(trajectory)
 
 
 class KnowingPRM(FakePRM):

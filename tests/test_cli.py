@@ -105,6 +105,26 @@ def test_report_by_hand(data, models):
         )
 
 
+def test_samples_that_the_prm_cannot_read_are_counted_in_words(data, models):
+    long = r"By a long way round we find that it is \boxed{100}."
+    models.policy = fakes.Saying(texts=(long, long, r"\boxed{7}", "no answer"))
+    models.prm = fakes.ShortSightedPRM(limit=20)
+    ok(*SAMPLE, "--n", "4")
+    said = "12 samples are longer than fake-prm reads: they have no scores, and cast no vote"
+    assert said in ok(*SCORE) and said in ok(*SCORE)
+    out = ok("report", "--dataset", "toy")
+    sixth = f"{100 / 6:.1f}"
+    for words, estimate in {
+        "majority@4": sixth,
+        "answers without a score (fake-prm)": "50.0",
+        "PRM-Last + PRM-Max (fake-prm)": "0.0",
+        "PRM-Last + PRM-Vote (fake-prm)": "0.0",
+    }.items():
+        assert re.search(rf"^  {re.escape(words)} +N = 4 +{re.escape(estimate)}  \[", out, re.MULTILINE), (
+            words
+        )
+
+
 def test_report_of_fewer_samples_problems_and_policies(data, models):
     ok(*SAMPLE, "--n", "8")
     models.policy = fakes.FakePolicy(name="other")
@@ -295,7 +315,8 @@ def test_the_command_that_a_missing_search_names_fills_it(data, models):
     models.policy = fakes.StepPolicy()
     for tree_search, config in (
         (TreeSearch("dvts", 8), None),
-        (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0, max_tokens=99)),
+        (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0.5, max_tokens=99)),
+        (TreeSearch("beam", 1, 1, "avg"), SamplingConfig(0, max_tokens=99)),
         (TreeSearch("beam", 4), SamplingConfig(0.9, 0.8, seed=3)),
     ):
         which = ("toy", "fake-policy", "fake-prm", tree_search)
@@ -449,7 +470,9 @@ def test_missing_rows_with_no_live_policy(data, models):
 
 
 def test_greedy_with_many_samples(data, models):
-    assert "leave out --n 5" in refused(*SAMPLE, "--greedy", "--n", "5")
+    assert "take n = 1 (--n 1)" in refused(*SAMPLE, "--greedy", "--n", "5")
+    cold = ("--method", "beam", "--n", "8", "--temperature", "0")
+    assert "take n = 1 (--n 1)" in refused(*SEARCH, *cold)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import re
 from itertools import islice
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lab.checker import all_right, check_steps, first_error, parse
@@ -354,7 +355,7 @@ def test_a_slip_is_one_wrong_number_and_the_solution_ends_with_its_step():
 
 
 def test_phenomena_by_hand():
-    from lab.phenomena import by_ability, by_difficulty, by_prm, by_size
+    from lab.phenomena import by_ability, by_difficulty, by_f1, by_prm, by_size
     from lab.results import Result
 
     rng = np.random.default_rng(0)
@@ -385,6 +386,12 @@ def test_phenomena_by_hand():
     ]
     f1 = {"a": 0.5, "b": 0.4, "c": 0.7, "d": 0.6}  # ranks 2 1 4 3 against 2 1 3 4: rho = 1 - 6 * 2 / 60
     assert by_ability(others, f1, "p", "beam", 4).mean == pytest.approx(0.8)
+    quality = pd.DataFrame([("p", prm, "F1", x) for prm, x in f1.items()] + [("q", "a", "F1", 0.9)])
+    quality.columns = ["policy", "prm", "measure", "estimate"]
+    rows = {case: row for _, case, row in by_f1(others, ["p", "q"], quality)}
+    assert list(rows) == ["p, beam N = 4"]
+    assert rows["p, beam N = 4"].mean == pytest.approx(0.8)
+    assert rows["p, beam N = 4"].n == 4
 
 
 @pytest.mark.slow
@@ -432,6 +439,23 @@ def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everyth
     for first, again in zip(plain, watched, strict=True):
         (asked, wanted) = ([x for call in model.calls for x in call] for model in (again, first))
         assert len(asked) == len(set(asked)) and set(asked) == set(wanted) and len(asked) < len(wanted) / 2
+
+
+def test_memory_tells_problems_of_two_data_sets_apart():
+    from lab.memory import RememberingPolicy, RememberingPRM
+    from tests.fakes import FakePolicy, KnowingPRM
+    from tts_utils.records import Continuation, Problem, SamplingConfig, State
+
+    class Reading(FakePolicy):
+        def one(self, state, index, config):
+            return Continuation(state.problem.text, 1, "eos")
+
+    problems = [Problem("p1", "What is 1 + 1?", "2"), Problem("p1", "What is 2 + 2?", "4")]
+    policy, prm = RememberingPolicy(Reading()), RememberingPRM(KnowingPRM())
+    written = policy.sample([State(p) for p in problems], 1, SamplingConfig())
+    assert [pool[0].text for pool in written] == [p.text for p in problems]
+    scored = prm.score([State(p, (r"It is \boxed{2}.",)) for p in problems])
+    assert [s.scores for s in scored] == [(1.0,), (0.0,)]
 
 
 @pytest.mark.slow
@@ -491,6 +515,45 @@ def test_process_bench_by_hand():
     assert rows["error"] == (pytest.approx(1 / 3), 3)
     assert rows["correct"] == (pytest.approx(1 / 2), 2)
     assert rows["F1"] == (pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)), 5)
+
+
+def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path):
+    """A PRM that is right about all it reads; a long right solution would count as a wrong verdict."""
+    import numpy as np
+
+    from lab.quality import process_bench
+    from lab.report import KEY, _prm_rows
+    from tests import fakes
+    from tts_utils import store
+    from tts_utils.prms import TOO_LONG
+    from tts_utils.records import Continuation
+
+    class Policy(fakes.FakePolicy):
+        def one(self, state, index, config):
+            right = rf"\boxed{{{state.problem.answer}}}"
+            text = (right, r"\boxed{7}", "So it is after a long way round that " + right)[index % 3]
+            return Continuation(text, 9, "eos")
+
+    class PRM(fakes.KnowingPRM):
+        def one(self, trajectory):
+            return TOO_LONG if len(trajectory.text) > 20 else super().one(trajectory)
+
+    (tmp_path / "problems").mkdir()
+    (tmp_path / "problems/toy.jsonl").write_text(fakes.as_jsonl(fakes.problems(4)))
+    samples = store.fill_samples("toy", Policy(), 9, data=tmp_path).table
+    assert store.fill_step_scores(samples, PRM(), data=tmp_path).unscored == 12
+    store.fill_step_labels(samples, lambda _, steps: ["{7}" not in step for step in steps], data=tmp_path)
+    bench = process_bench("toy", data=tmp_path).set_index("measure")
+    # Of the first 8 samples of a problem three are right and short, three wrong, two not read.
+    assert bench["n"].to_dict() == {"error": 12, "correct": 12, "F1": 24} and (bench["estimate"] == 1).all()
+    rows = store.read_samples("toy", "fake-policy", data=tmp_path)
+    labels = store.read_step_labels("toy", "fake-policy", data=tmp_path)
+    scores = store.read_step_scores("toy", "fake-policy", "fake-prm", data=tmp_path)
+    frame = rows.merge(labels[[*KEY, "labels"]], on=KEY)
+    found = dict(_prm_rows(frame, scores, store.pivot(rows), 0))
+    assert found["steps: within-problem AUC"].mean == 1
+    assert all(found[f"completions: within-problem AUC, {how}"].mean == 1 for how in ("min", "last", "avg"))
+    assert np.isclose(found["last + prm_vote @9"].mean, 1)
 
 
 def test_the_test_sets_are_what_the_book_says_of_them():

@@ -20,7 +20,7 @@ from tts_utils.metrics import (
     wilson_interval,
     within_problem_auc,
 )
-from tts_utils.voting import check_scores, select
+from tts_utils.voting import NO_SCORE, check_scores, select
 
 RULES = ["majority", "prm_max", "prm_vote"]
 
@@ -235,22 +235,39 @@ def test_counting_is_selecting_draw_by_draw(num_samples, num_answers, levels, se
     right, ids, scores = pool(5, num_samples, num_answers, levels, seed)
     right[0] = rng(seed).random(num_samples) < 0.5  # not even equally right within an answer
     right &= ids >= 0
-    methods = {rule: (check_scores(scores, ids.shape, rule), rule) for rule in RULES}
+    some = np.where(rng(seed).random(ids.shape) < 0.4, NO_SCORE, scores)
+    given = {f"{rule}, {s is some}": (s, rule) for rule in RULES for s in (scores, some)}
+    methods = {name: (check_scores(s, ids.shape, rule), rule) for name, (s, rule) in given.items()}
     counted = count_hits(right, ids, methods, num_samples, 3, rng(seed))
     layout = np.argsort(ids, axis=1, kind="stable")
     draw, rows = rng(seed), np.arange(5)
-    expected = {rule: np.zeros((5, num_samples), dtype=int) for rule in RULES}
+    expected = {name: np.zeros((5, num_samples), dtype=int) for name in given}
     for _ in range(3):
         order = np.take_along_axis(
             layout, draw.permuted(np.tile(np.arange(num_samples), (5, 1)), axis=1), axis=1
         )
-        for rule in RULES:
+        for name, (values, rule) in given.items():
             for budget in range(1, num_samples + 1):
                 kept = order[:, :budget]
-                chosen = select(np.take_along_axis(ids, kept, 1), np.take_along_axis(scores, kept, 1), rule)
-                expected[rule][:, budget - 1] += (chosen >= 0) & right[rows, kept[rows, chosen]]
-    for rule in RULES:
-        assert (counted[rule] == expected[rule]).all()
+                chosen = select(np.take_along_axis(ids, kept, 1), np.take_along_axis(values, kept, 1), rule)
+                expected[name][:, budget - 1] += (chosen >= 0) & right[rows, kept[rows, chosen]]
+    for name in given:
+        assert (counted[name] == expected[name]).all(), name
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_samples_without_a_score_have_no_vote_at_any_budget(rule):
+    """Ten right samples that no PRM has read, beside two wrong ones."""
+    right = np.tile([True] * 10 + [False] * 2, (4, 1))
+    scores = np.tile([NO_SCORE] * 10 + [0.0] * 2, (4, 1))
+    frame = accuracy_by_budget(right, (~right).astype(int), scores, rule, [1, 3, 12], 50, rng())
+    if rule == "majority":
+        assert frame["accuracy"].tolist()[2] == 1 and frame["accuracy"].min() > 0.5
+    else:
+        assert (frame["accuracy"] == 0).all()
+    silent = np.full((4, 12), NO_SCORE)
+    nobody = accuracy_by_budget(right, (~right).astype(int), silent, rule, [3, 12], 9, rng())
+    assert (nobody["accuracy"] == 0).all() == (rule != "majority")
 
 
 def test_many_problems_answers_and_blocks():

@@ -8,9 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.fakes import FakePRM  # noqa: E402
 from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
 from tts_utils.policies import UnknownModel, _choose, load_policy  # noqa: E402
-from tts_utils.records import SamplingConfig, State  # noqa: E402
+from tts_utils.policy_requests import PromptTooLong, sample_each  # noqa: E402
+from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
+from tts_utils.search import run  # noqa: E402
+from tts_utils.tree_search import beam_search  # noqa: E402
 
 CONFIG = SamplingConfig(temperature=0.7, max_tokens=24, seed=3)
 
@@ -44,11 +48,10 @@ def test_samples_seeds_and_states_differ():
 def test_greedy_decoding_equals_transformers_generate_in_a_ragged_batch():
     policy = tiny_policy()
     states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 3)) for i in range(9)]
-    ours = policy.sample(states, 2, SamplingConfig(temperature=0, max_tokens=20))
-    for state, (one, two) in zip(states, ours, strict=True):
+    ours = policy.sample(states, 1, SamplingConfig(temperature=0, max_tokens=20))
+    for state, (one,) in zip(states, ours, strict=True):
         ids = torch.tensor([policy.prompt_ids(state)])
         theirs = policy.model.generate(ids, max_new_tokens=20, do_sample=False)[0, ids.shape[1] :]
-        assert one == two
         assert one.num_tokens == len(theirs)
         ended = int(theirs[-1]) in policy.eos_ids
         assert one.text == tokenizer().decode(theirs[: -1 if ended else None])
@@ -97,6 +100,105 @@ def test_the_context_limit_cuts_each_row_by_its_own_length():
     policy.model.config.max_position_embeddings = 5
     with pytest.raises(ValueError, match=r"'p0'.*reads at most 5"):
         policy.sample(states, 1, config)
+
+
+CUT = Continuation("", 0, "length")
+
+
+def test_a_state_that_fills_the_context_is_cut_and_its_company_goes_on():
+    policy, config = tiny_policy(), SamplingConfig(temperature=1.0, max_tokens=9, seed=2)
+    deep, other = State(problem(2), ("12 + 30 = 42.\n\n", "42 + 7 = 49.\n\n")), State(problem(0))
+    length = len(policy.prompt_ids(deep))
+    assert length > len(policy.prompt_ids(other)) + 2
+    for limit in range(length - 2, length + 3):
+        policy.model.config.max_position_embeddings = limit
+        pools = policy.sample([deep, other], 3, config)
+        assert pools[1] == policy.sample([other], 3, config)[0]
+        if limit <= length:
+            assert pools[0] == [CUT] * 3
+        else:
+            assert all(1 <= c.num_tokens <= limit - length for c in pools[0])
+
+
+def test_every_token_that_is_generated_is_reported_and_no_other():
+    """Also for equal states, and at temperature 0, where several continuations of a state are refused."""
+    policy, generated = tiny_policy(), []
+    inner = policy._generate
+
+    def counted(*args):
+        outputs = inner(*args)
+        generated.extend(c.num_tokens for c in outputs)
+        return outputs
+
+    policy._generate = counted
+    for temperature, n in ((0.7, 3), (0.0, 1)):
+        generated.clear()
+        config = SamplingConfig(temperature=temperature, max_tokens=9)
+        pools = policy.sample([State(problem())] * 2, n, config)
+        assert sum(c.num_tokens for pool in pools for c in pool) == sum(generated)
+    with pytest.raises(ValueError, match=r"greedy decoding .* ask for 1"):
+        policy.sample([State(problem())], 2, config)
+
+
+def test_no_limit_of_the_context_ends_a_search():
+    """A hot tiny policy writes short steps, so that some paths fill the context and others do not."""
+    policy, problems, at_the_limit = tiny_policy(), [problem(0), problem(1)], []
+    config = SamplingConfig(temperature=3.0, max_tokens=40)
+    for limit in range(34, 50, 2):
+        policy.model.config.max_position_embeddings = limit
+        for result in run([beam_search(p, 16) for p in problems], policy, FakePRM(), config):
+            assert result.completions
+            full = [node for node in result.nodes if (node.text, node.num_tokens) == ("", 0)]
+            assert all(node.finish_reason == "length" and not node.kept for node in full)
+            at_the_limit += full
+            if full:
+                assert "length" in {c.finish_reason for c in result.completions}
+    assert at_the_limit, "no path came to stand at a limit: this test tests nothing"
+
+
+class Exact:
+    """The shared request code over a model that writes steps of exactly as many tokens as it is told."""
+
+    name, num_params, revision = "exact", 0, ""
+
+    def __init__(self, limit, step):
+        self.limit, self.step, self.generated = limit, step, 0
+        self.family = tiny_policy().family
+
+    def sample(self, states, n, config, first=0):
+        return sample_each(
+            self.answer, tokenizer(), self.family, self.name, self.limit, states, n, config, first
+        )
+
+    def answer(self, requests):
+        assert all(len(r.prompt) + r.max_tokens <= self.limit and r.max_tokens > 0 for r in requests)
+        size = len(tokenizer()(self.step)["input_ids"])
+        whole, cut = (
+            Continuation(self.step, size, "stop"),
+            lambda r: Continuation("1", r.max_tokens, "length"),
+        )
+        written = [whole if r.max_tokens >= size else cut(r) for r in requests]
+        self.generated += sum(c.num_tokens for c in written)
+        return written
+
+
+def test_a_search_ends_at_every_limit_of_the_shared_request_code():
+    step = "12 + 30 = 42.\n\n"
+    start = len(tiny_policy().prompt_ids(State(problem())))
+    size = len(tiny_policy().prompt_ids(State(problem(), (step,)))) - start
+    at_the_limit = 0
+    for limit in range(start + 1, start + 3 * size + 2):
+        policy = Exact(limit, step)
+        (result,) = run([beam_search(problem(), 4)], policy, FakePRM(), SamplingConfig())
+        (path,) = result.completions
+        assert (path.text, path.finish_reason) == (step * ((limit - start) // size), "length")
+        assert result.num_policy_tokens == policy.generated
+        full = [node for node in result.nodes if (node.text, node.num_tokens) == ("", 0)]
+        at_the_limit += bool(full)
+        assert all(node.finish_reason == "length" and not node.kept for node in full)
+    assert at_the_limit == 3
+    with pytest.raises(PromptTooLong, match=rf"'p0'.*has {start} tokens, but exact reads at most {start}"):
+        run([beam_search(problem(), 4)], Exact(start, step), FakePRM(), SamplingConfig())
 
 
 def test_choose_follows_the_distribution_and_top_p_cuts_its_tail():

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.tiny import problem, tiny_prm, tokenizer  # noqa: E402
-from tts_utils.prms import BadScores, check_scores, load_prm, math_shepherd_text  # noqa: E402
+from tts_utils.prms import TOO_LONG, BadScores, check_scores, load_prm, math_shepherd_text  # noqa: E402
 from tts_utils.records import State, StepScores  # noqa: E402
 
 STEPS = ("12 + 30 = 42.\n\n", "Sum: 42 + 7 = 49.\n\n", "The answer is \\boxed{49}.")
@@ -66,6 +66,29 @@ def test_bad_scores_name_the_trajectory(scores, message):
     with pytest.raises(BadScores, match=message) as caught:
         check_scores([State(problem(), STEPS[:2])], [StepScores(scores, 9)])
     assert "'p0'" in str(caught.value)
+
+
+def test_only_a_trajectory_that_is_said_to_be_too_long_may_lack_scores():
+    state = State(problem(), STEPS[:2])
+    check_scores([state], [TOO_LONG])
+    with pytest.raises(BadScores, match="0 scores for 2 steps"):
+        check_scores([state], [StepScores((), 0)])
+    with pytest.raises(BadScores, match=r"2 scores of a trajectory that is said to be too long .*'p0'"):
+        check_scores([state], [StepScores((0.5, 0.5), 9, too_long=True)])
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 20_000])
+def test_what_is_too_long_is_said_and_its_company_is_scored(batch_tokens):
+    prm, states = tiny_prm(batch_tokens), [trajectory(i) for i in (3, 0, 6)]
+    whole = prm.score(states)
+    lengths = [result.num_tokens for result in whole]
+    assert lengths[1] < lengths[0] < lengths[2]
+    for limit in (lengths[0], lengths[0] - 1):  # just enough for the first one, and just too little
+        prm.model.config.max_position_embeddings = limit
+        for result, expected in zip(prm.score(states), whole, strict=True):
+            fits = expected.num_tokens <= limit
+            assert result.too_long is not fits and (fits or result == TOO_LONG)
+            assert not fits or result.scores == pytest.approx(expected.scores, abs=1e-5)
 
 
 def test_a_missing_result_is_an_error():

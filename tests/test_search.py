@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests import fakes
 from tts_utils import mdp, search
 from tts_utils.prms import BadScores
-from tts_utils.records import Continuation, SamplingConfig, SearchResult, StepScores
+from tts_utils.records import Continuation, Problem, SamplingConfig, SearchResult, StepScores
 from tts_utils.search import BadContinuations, Sample, Score, best_of_n, run
 
 CONFIG = SamplingConfig()
@@ -81,6 +81,13 @@ def test_equal_texts_of_different_problems_are_different_trajectories():
     prm = fakes.KnowingPRM()
     policy = fakes.Saying(texts=(r"It is \boxed{100}.",))
     right, wrong = run([best_of_n(p, 1) for p in PROBLEMS[:2]], policy, prm, CONFIG)
+    assert right.step_scores[0].scores == (1.0,) and wrong.step_scores[0].scores == (0.0,)
+
+
+def test_ids_are_unique_within_a_data_set_only():
+    ones = [Problem("p1", "What is 1 + 1?", "2"), Problem("p1", "What is 2 + 2?", "4")]
+    policy = fakes.Saying(texts=(r"It is \boxed{2}.",))
+    right, wrong = run([best_of_n(p, 1) for p in ones], policy, fakes.KnowingPRM(), CONFIG)
     assert right.step_scores[0].scores == (1.0,) and wrong.step_scores[0].scores == (0.0,)
 
 
@@ -188,6 +195,17 @@ def test_a_missing_policy_or_prm_is_said():
         run([best_of_n(PROBLEMS[0], 2)], None, fakes.FakePRM(), CONFIG)
     with pytest.raises(ValueError, match="no PRM"):
         run([best_of_n(PROBLEMS[0], 2)], fakes.FakePolicy(), None, CONFIG)
+
+
+@pytest.mark.parametrize(("temperature", "n", "message"), [(0, 2, "one and its copies"), (0.7, 0, "least 1")])
+def test_copies_and_nothing_are_refused_before_they_are_charged(temperature, n, message):
+    policy, config = fakes.Counting(), SamplingConfig(temperature=temperature)
+    with pytest.raises(ValueError, match=message):
+        run([best_of_n(PROBLEMS[0], n, scored=False)], policy, None, config)
+    assert policy.calls == []
+    if n:
+        (one,) = run([best_of_n(PROBLEMS[0], 1, scored=False)], policy, None, config)
+        assert len(one.completions) == 1
 
 
 def test_score_keeps_the_order():

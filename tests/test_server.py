@@ -17,7 +17,7 @@ from tts_utils import policies
 from tts_utils.policies import BackendError, UnknownModel, load_policy
 from tts_utils.policy_requests import request_seed
 from tts_utils.policy_server import Server
-from tts_utils.records import Continuation, SamplingConfig, State
+from tts_utils.records import Continuation, Problem, SamplingConfig, State
 
 CONFIG = SamplingConfig(temperature=0.7, max_tokens=50, seed=3)
 STEPWISE = SamplingConfig(temperature=0.7, max_tokens=50, seed=3, stop=("\n\n",))
@@ -143,11 +143,12 @@ def test_stop_strings_are_kept_and_ends_are_told_apart(server, folder):
     assert all(c.text.endswith("\n\n") == (c.finish_reason == "stop") for c in pool)
 
 
-def test_greedy_decoding_is_asked_for_once(server, folder):
-    greedy = SamplingConfig(temperature=0, max_tokens=5)
-    (pool,) = connect(server, folder).sample([State(problem())], 4, greedy)
+def test_greedy_decoding_has_no_seed_and_one_sample(server, folder):
+    policy, greedy = connect(server, folder), SamplingConfig(temperature=0, max_tokens=5)
+    policy.sample([State(problem())], 1, greedy)
     assert len(server.bodies) == 1 and "seed" not in server.bodies[0][0]
-    assert pool == [pool[0]] * 4
+    with pytest.raises(ValueError, match="4 continuations would be one and its copies"):
+        policy.sample([State(problem())], 4, greedy)
 
 
 def test_the_context_limit_of_the_server_holds(server, folder):
@@ -155,8 +156,12 @@ def test_the_context_limit_of_the_server_holds(server, folder):
     policy.sample([State(problem())], 1, SamplingConfig(max_tokens=9999))
     ((body, _),) = server.bodies
     assert body["max_tokens"] == 300 - len(body["prompt"])
-    with pytest.raises(ValueError, match=r"'p0'.*reads at most 300"):
-        policy.sample([State(problem(), ("42 " * 300,))], 1, CONFIG)
+    full = State(problem(), ("42 " * 300,))
+    whole, cut = policy.sample([State(problem()), full], 2, CONFIG)
+    assert [c.finish_reason for c in whole] == ["eos"] * 2 and cut == [Continuation("", 0, "length")] * 2
+    assert len(server.bodies) == 3  # nothing was asked for the full state
+    with pytest.raises(ValueError, match=r"'long'.*reads at most 300"):
+        policy.sample([State(Problem("long", "42 " * 300, "1"))], 1, CONFIG)
 
 
 def test_requests_run_side_by_side_and_never_more_than_allowed(server, folder):

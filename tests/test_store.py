@@ -27,6 +27,7 @@ from tts_utils.prms import BadScores
 from tts_utils.records import SamplingConfig
 from tts_utils.store import DamagedTable, ForeignTable, PoolTooSmall, StoreError, StoreMiss, Table
 from tts_utils.tables import escape, unescape
+from tts_utils.voting import NO_SCORE, select
 
 PROBLEMS = fakes.problems(5)
 CONFIG = SamplingConfig()
@@ -204,6 +205,13 @@ def test_cut_unboxed_and_empty_completions_stay_visible(data):
 
 
 # --- batches, growth, resuming ---
+
+
+def test_greedy_copies_are_refused(data):
+    greedy, policy = SamplingConfig(temperature=0), fakes.Counting()
+    with pytest.raises(StoreError, match=r"the same sample every time, so 2 .*n = 1"):
+        fill(data, 2, policy, config=greedy)
+    assert policy.calls == [] and fill(data, 1, policy, config=greedy).rows == 5
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 16, 1000])
@@ -407,7 +415,40 @@ def test_empty_completions_have_no_scores_and_cost_nothing(data):
     frame = store.read_step_scores("toy", "fake-policy", "fake-prm", data=data)
     assert prm.calls == [] and frame["scores"].tolist() == [[]] * 10 and set(frame["num_prm_tokens"]) == {0}
     pool = store.read_pool("toy", "fake-policy", "fake-prm", data=data)
-    assert (pool.scores == 0).all() and (pool.answer_ids == -1).all()
+    assert (pool.scores == NO_SCORE).all() and (pool.answer_ids == -1).all()
+    assert fill_scores(data).unscored == 0  # there was nothing to score
+
+
+LONG, SHORT = r"By a long way round we find that it is \boxed{5}.", r"\boxed{7}"
+
+
+def test_a_sample_that_is_too_long_for_the_prm_blocks_no_table_and_casts_no_vote(data):
+    fill(data, 4, fakes.Saying(texts=(LONG, SHORT, LONG, LONG + "\n\nIndeed.")))
+    prm = fakes.ShortSightedPRM(limit=20)
+    filled = fill_scores(data, prm, batch_size=2)
+    assert (filled.added, filled.rows, filled.unscored) == (20, 20, 15)
+    again = fill_scores(data, fakes.ShortSightedPRM(limit=20, fail_on=1))
+    assert (again.added, again.rows, again.unscored) == (0, 20, 15)  # not asked again, and still said
+    assert fill_scores(data, limit=2).unscored == 6
+    frame = store.read_step_scores("toy", "fake-policy", "fake-prm", data=data)
+    assert [len(s) for s in frame["scores"]] == [0, 1, 0, 0] * 5
+    assert frame["num_prm_tokens"].tolist() == [0, len(SHORT), 0, 0] * 5
+    for how in ("min", "last", "avg"):
+        pool = store.read_pool("toy", "fake-policy", "fake-prm", how, data=data)
+        assert ((pool.scores == NO_SCORE) == [True, False, True, True]).all() and pool.scores[:, 1].all()
+        assert (select(pool.answer_ids, pool.scores, "prm_vote") == 1).all()
+        assert (select(pool.answer_ids, pool.scores, "prm_max") == 1).all()
+    assert (select(pool.answer_ids, pool.scores, "majority") == 0).all()
+    assert store.verify(data) == []
+
+
+def test_a_grown_pool_of_long_samples_reuses_what_is_known(data):
+    fill(data, 2, fakes.Saying(texts=(LONG, SHORT)))
+    fill_scores(data, fakes.ShortSightedPRM(limit=20))
+    fill(data, 6, fakes.Saying(texts=(LONG, SHORT)))
+    prm = fakes.ShortSightedPRM(limit=20)
+    filled = fill_scores(data, prm)
+    assert prm.calls == [] and (filled.added, filled.rows, filled.unscored) == (20, 30, 15)
 
 
 @pytest.mark.parametrize("prm", [fakes.MiscountingPRM(), fakes.NaNPRM()])
@@ -744,9 +785,9 @@ def test_pivot_by_hand():
     assert pool.answer_ids.tolist() == [[0, 1, 0], [0, -1, 0]]
     assert pool.correct.tolist() == [[False] * 3, [True, False, True]]
     assert pool.num_tokens.tolist() == [[20, 21, 22], [10, 11, 12]]
-    assert pool.scores.tolist() == [[0.5, 0.2, 0.4], [0.5, 0.0, 0.25]]
+    assert pool.scores.tolist() == [[0.5, 0.2, 0.4], [0.5, NO_SCORE, 0.25]]
     assert pool.num_prm_tokens.tolist() == [[1, 2, 3], [4, 5, 6]]
-    assert store.with_scores(pool, scores, "last").scores.tolist() == [[0.9, 0.2, 0.4], [0.5, 0.0, 0.25]]
+    assert store.with_scores(pool, scores, "last").scores.tolist() == [[0.9, 0.2, 0.4], [0.5, NO_SCORE, 0.25]]
     assert store.pivot(samples).scores is None
     assert store.pivot(samples).num_prm_tokens is None
     with pytest.raises(store.Incomplete, match=r"1 samples .*\('b', 0\)") as miss:

@@ -19,6 +19,7 @@ from tts_utils.records import Continuation, SamplingConfig, State, StepScores
 from tts_utils.search import BadContinuations, best_of_n, run
 from tts_utils.store import StoreError, StoreMiss
 from tts_utils.tree_search import RETRIES, TreeSearch, beam_search, dvts
+from tts_utils.voting import NO_SCORE, select
 
 CONFIG = SamplingConfig(max_tokens=50)
 PROBLEMS = fakes.problems(4)
@@ -348,6 +349,63 @@ def test_a_cut_step_never_wins_over_a_whole_one():
 
 
 @pytest.mark.parametrize("method", ["beam", "dvts"])
+@pytest.mark.parametrize("how", [{}, {"retire": False}, {"distinct": True}])
+@pytest.mark.parametrize("limit", [20, 40, 60, 80, 100])
+def test_a_path_that_is_too_long_for_the_prm_closes_visibly(method, limit, how):
+    policy, prm, calls = fakes.RepeatingSteps(), fakes.ShortSightedPRM(limit=limit), []
+    results = grow([METHODS[method](p, 16, **how) for p in PROBLEMS], policy, prm, calls)
+    too_long = []
+    for problem, result in zip(PROBLEMS, results, strict=True):
+        known = fakes.FakePRM()
+        texts = {node: text_of(result, node) for node in result.nodes}
+        beyond = [node for node, text in texts.items() if len(text) > limit]
+        assert not any(n.kept or n.num_prm_tokens or n.score is not None for n in beyond)
+        assert all(n.finish_reason in ("stop", "eos") for n in beyond)  # the policy finished them
+        too_long += beyond
+        assert result.completions
+        for completion, scores in zip(result.completions, result.step_scores, strict=True):
+            state = mdp.state_of(problem, completion.text)
+            assert len(completion.text) <= limit and scores.scores == known.one(state).scores
+            if completion.finish_reason == "length":
+                assert completion.answer == "" and not completion.correct
+                ends = {texts[n] for n in beyond}
+                assert any(text.startswith(completion.text) for text in ends)
+    assert too_long or limit == 100
+    # What cannot be read costs no tokens and no further round.
+    assert sum(r.num_prm_tokens for r in results) == sum(
+        len(text) for call in prm.calls for text in call if len(text) <= limit
+    )
+    assert [call.kind for call in calls] == ["sample", "score"] * (len(calls) // 2)
+    if limit == 20:
+        assert {(c.text, c.finish_reason) for r in results for c in r.completions} == {("", "length")}
+
+
+def test_a_path_that_is_too_long_for_the_prm_disturbs_no_other():
+    """Each problem is searched as it is alone; and where nothing is too long, as by a PRM without a limit."""
+    methods = [lambda p: beam_search(p, 16), lambda p: dvts(p, 16)]
+    short = PROBLEMS[0]
+    long = replace(PROBLEMS[1], problem_id="p001" + "x" * 60)
+    for method in methods:
+        prm = fakes.ShortSightedPRM(limit=150)
+        one_of, other = grow([method(short), method(long)], None, prm)
+        assert one_of == one(method(short)) and other == one(method(long), None, prm)
+        assert "length" in {c.finish_reason for c in other.completions}
+
+
+def test_a_child_that_can_be_read_keeps_its_parent_open():
+    class Uneven(fakes.StepPolicy):
+        def one(self, state, index, config):
+            if state.steps:
+                return Continuation("z" * (90 if index % 4 else 5) + " \\boxed{1}", 9, "eos")
+            return Continuation(f"Step {index}.\n\n", 9, "stop")
+
+    result = one(beam_search(PROBLEMS[0], 8), Uneven(), fakes.ShortSightedPRM(limit=80))
+    assert [c.finish_reason for c in result.completions] == ["eos", "eos"]
+    last = [n for n in result.nodes if n.depth == 2]
+    assert [n.kept for n in last] == [n.score is not None for n in last] == [True, False, False, False] * 2
+
+
+@pytest.mark.parametrize("method", ["beam", "dvts"])
 def test_equal_steps_stay_candidates_and_are_read_once(method):
     prm = fakes.FakePRM()
     result = one(METHODS[method](PROBLEMS[0], 16), fakes.RepeatingSteps(), prm)
@@ -467,6 +525,16 @@ def fill(data, search=BEAM, policy=None, prm=None, **more):
 NAMES = ("toy", "fake-policy", "fake-prm")
 
 
+@pytest.mark.parametrize("limit", [20, 50, 75])
+@pytest.mark.parametrize("search", [BEAM, DVTS, TreeSearch("beam", 8, 2, "min", 6, False, True)])
+def test_replay_knows_what_was_too_long(data, search, limit):
+    fill(data, search, fakes.RepeatingSteps(), fakes.ShortSightedPRM(limit=limit))
+    prm = fakes.ShortSightedPRM(limit=limit)
+    live = run([search(p) for p in PROBLEMS], fakes.RepeatingSteps(), prm, SamplingConfig())
+    assert "length" in {c.finish_reason for r in live for c in r.completions}
+    assert store.replay(*NAMES, search, data=data) == live
+
+
 @pytest.mark.parametrize("policy", [fakes.StepPolicy, fakes.RepeatingSteps, fakes.CutSteps])
 @pytest.mark.parametrize("search", [BEAM, DVTS, TreeSearch("beam", 8, 2, "min", 6, False, True)])
 def test_replay_is_the_search_bit_for_bit(data, search, policy):
@@ -492,6 +560,18 @@ def test_nodes_come_back_as_they_were(data):
         frame
     )
     assert store.verify(data) == []
+
+
+def test_a_search_among_greedy_copies_is_refused(data):
+    greedy = SamplingConfig(temperature=0)
+    for search in (BEAM, DVTS, TreeSearch("beam", 2, 1)):
+        with pytest.raises(StoreError, match=r"n = 1"):
+            fill(data, search, config=greedy)
+    steps = fill(data, TreeSearch("beam", 1, 1), config=greedy)
+    policy = fakes.StepPolicy()
+    live = run([beam_search(p, 1, branching=1) for p in PROBLEMS], policy, fakes.FakePRM(), greedy)
+    assert sum(r.num_policy_tokens for r in live) == policy.num_tokens
+    assert steps.rows == sum(len(r.nodes) for r in live)
 
 
 def test_cut_nodes_have_no_score_in_the_table(data):
@@ -575,12 +655,25 @@ def test_missing_completions_of_a_pool_cannot_win():
     pool = store.pool_of(results)
     assert [len(r.completions) for r in results] == [1, 4] and pool.answers.shape == (2, 4)
     assert pool.answers[0].tolist() == [""] * 4 and pool.answer_ids[0].tolist() == [-1] * 4
-    assert not pool.correct[0].any() and not pool.scores[0].any() and pool.scores[1].all()
+    assert not pool.correct[0].any() and (pool.scores[0] == NO_SCORE).all() and pool.scores[1].all()
     assert pool.num_tokens[0].tolist() == [1, 0, 0, 0]
     assert (
         store.pool_of(run([best_of_n(PROBLEMS[0], 2, scored=False)], fakes.FakePolicy(), None, CONFIG)).scores
         is None
     )
+
+
+def test_a_pool_of_results_with_a_trajectory_that_was_not_read():
+    """Best-of-N: three times 5, which no PRM has read, and once 7."""
+    texts = (r"By a long way round we find that it is \boxed{5}.",) * 3 + (r"\boxed{7}",)
+    prm = fakes.ShortSightedPRM(limit=20)
+    (result,) = grow([best_of_n(PROBLEMS[0], 4)], fakes.Saying(texts=texts), prm)
+    assert [s.too_long for s in result.step_scores] == [True] * 3 + [False]
+    assert result.num_prm_tokens == len(texts[3])
+    pool = store.pool_of([result])
+    assert pool.scores.tolist()[0][:3] == [NO_SCORE] * 3 and pool.num_prm_tokens.tolist() == [[0, 0, 0, 9]]
+    for rule, picked in {"prm_max": 3, "prm_vote": 3, "majority": 0}.items():
+        assert select(pool.answer_ids, pool.scores, rule).tolist() == [picked]
 
 
 def test_a_stored_pair_knows_its_rows_and_nothing_else(data):

@@ -43,7 +43,7 @@ from tts_utils.policy_server import find_served_model  # noqa: E402
 from tts_utils.prm_formats import FORMATS  # noqa: E402
 from tts_utils.prm_heads import head_model_class  # noqa: E402
 from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402
-from tts_utils.prms import BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
+from tts_utils.prms import TOO_LONG, BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
 from tts_utils.problems import data_dir, load_problems  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.wide_heads import widened  # noqa: E402
@@ -251,12 +251,15 @@ def test_every_sample_is_a_request_with_its_own_seed(fake, folders):
     assert policy.sample([], 3, CONFIG) == [] and len(policy.llm.calls) == 1
 
 
-def test_equal_requests_are_made_once(fake, folders):
+def test_as_many_samples_are_drawn_as_are_reported(fake, folders):
+    """FakeLLM writes 7 tokens a request: equal requests are made as often as they are charged."""
     policy = load_policy(folders("policy"), backend="vllm")
-    (one, two) = policy.sample([State(problem())] * 2, 2, CONFIG)
-    assert one == two and len(policy.llm.calls[0][0]) == 2
-    ((a, b),) = policy.sample([State(problem())], 2, GREEDY)
-    assert a == b and [p.seed for p in policy.llm.calls[1][1]] == [None]
+    one, two = policy.sample([State(problem())] * 2, 2, CONFIG)
+    assert one == two and len(policy.llm.calls[0][0]) == 4
+    ((a,), (b,)) = policy.sample([State(problem())] * 2, 1, GREEDY)
+    assert a == b and [p.seed for p in policy.llm.calls[1][1]] == [None, None]
+    with pytest.raises(ValueError, match="2 continuations would be one and its copies"):
+        policy.sample([State(problem())], 2, GREEDY)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +287,9 @@ def test_a_prompt_that_fills_the_context_is_named(fake, folders):
     policy = load_policy(folders("policy"), backend="vllm", max_model_len=30)
     with pytest.raises(ValueError, match=r"'p4'.*reads at most 30"):
         policy.sample([State(problem(4))], 1, CONFIG)
+    full = State(problem(), ("12 + 30 = 42.\n\n",) * 9)
+    assert policy.sample([full], 2, CONFIG) == [[Continuation("", 0, "length")] * 2]
+    assert policy.llm.calls == []
 
 
 class FakePooling(FakeLLM):
@@ -387,10 +393,11 @@ def test_a_spoilt_checkpoint_is_named_by_every_loader(fake, folders, tmp_path, s
             load(str(folder), backend="vllm")
 
 
-def test_wrong_counts_and_long_trajectories_name_the_problem(fake_prm):
+def test_long_trajectories_are_said_to_be_and_wrong_counts_name_the_problem(fake_prm):
     prm, _ = fake_prm("math-shepherd", max_model_len=200)
-    with pytest.raises(BadScores, match=r"'p0'.*reads at most 200"):
-        prm.score([State(problem(), STEPS * 20)])
+    long, short = prm.score([State(problem(), STEPS * 20), State(problem(), STEPS)])
+    assert long == TOO_LONG and len(short.scores) == 3
+    assert prm.score([State(problem(), STEPS * 20)]) == [TOO_LONG]
     prm.llm.options["pooler_config"]["step_tag_id"] = 0  # what an engine without its tag returns: no rows
     with pytest.raises(BadScores, match=r"0 scores for 3 steps.*'p0'"):
         prm.score([State(problem(), STEPS)])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tts_utils import voting
 from tts_utils.voting import (
     AGGREGATIONS,
+    NO_SCORE,
     RULES,
     aggregate,
     aggregate_many,
@@ -121,10 +122,32 @@ def test_select_names_the_place():
         select([[0.5, 1.0]], None, "majority")
 
 
+def test_no_score_is_no_vote_and_never_a_score_of_0():
+    answers = ["a", "b", "b"]
+    assert prm_max(answers, [NO_SCORE, 0.0, 0.0]) == prm_vote(answers, [NO_SCORE, 0.0, 0.0]) == "b"
+    assert prm_vote(answers, [0.0, NO_SCORE, NO_SCORE]) == "a"
+    assert prm_max(answers, [-5.0, NO_SCORE, NO_SCORE]) == "a"  # below any number, not 0
+    for pick in (prm_max, prm_vote):
+        with pytest.raises(ValueError, match="none of the 3 answers has a score"):
+            pick(answers, [NO_SCORE] * 3)
+        with pytest.raises(ValueError, match="score nan"):
+            pick(answers, [NO_SCORE, float("nan"), 0.5])
+        with pytest.raises(ValueError, match="score inf"):
+            pick(answers, [NO_SCORE, float("inf"), 0.5])
+
+
+def test_select_without_any_score():
+    scores = [[NO_SCORE, NO_SCORE], [NO_SCORE, 0.0]]
+    for rule in ("prm_max", "prm_vote"):
+        assert select([[0, 0], [0, 1]], scores, rule).tolist() == [-1, 1]
+        assert select([[0, 0], [0, -1]], scores, rule).tolist() == [-1, -1]
+    assert select([[0, 0], [0, 1]], scores, "majority").tolist() == [0, 0]  # it asks no PRM
+
+
 def plain(ids, scores, rule):
-    """The definition, in exact fractions of 1/16."""
+    """The definition, in exact fractions of 1/16; a score below 0 stands for none."""
     sixteenths = [round(16 * s) for s in scores]
-    seen = [i for i in range(len(ids)) if ids[i] >= 0]
+    seen = [i for i in range(len(ids)) if ids[i] >= 0 and (rule == "majority" or scores[i] >= 0)]
     if not seen:
         return -1
     if rule == "prm_max":
@@ -136,13 +159,16 @@ def plain(ids, scores, rule):
 
 
 ROW = st.lists(st.tuples(st.integers(-1, 4), st.integers(0, 16)), min_size=6, max_size=6)
+GAPPY = st.lists(st.tuples(st.integers(-1, 4), st.integers(-3, 16)), min_size=6, max_size=6)
 
 
-@given(st.lists(ROW, min_size=1, max_size=4), st.sampled_from(["majority", "prm_max", "prm_vote"]))
+@given(st.lists(GAPPY, min_size=1, max_size=4), st.sampled_from(["majority", "prm_max", "prm_vote"]))
 def test_select_is_the_definition(rows, rule):
     ids = [[a for a, _ in row] for row in rows]
     scores = [[s / 16 for _, s in row] for row in rows]
-    assert select(ids, scores, rule).tolist() == [plain(a, s, rule) for a, s in zip(ids, scores, strict=True)]
+    weights = [[s if s >= 0 else NO_SCORE for s in row] for row in scores]
+    expected = [plain(a, s, rule) for a, s in zip(ids, scores, strict=True)]
+    assert select(ids, weights, rule).tolist() == expected
 
 
 @given(ROW)

@@ -16,10 +16,12 @@ import typer
 from tts_utils import (
     backends,
     cli_import,
+    fill,
     manifest,
     mdp,
     misses,
     policies,
+    policy_requests,
     prms,
     problems,
     report,
@@ -43,7 +45,7 @@ KNOWN_ERRORS = (
     problems.DataDirError,
     policies.UnknownModel,
     policies.BackendError,
-    policies.PromptTooLong,
+    policy_requests.PromptTooLong,
     prms.BadScores,
     search.BadContinuations,
 )
@@ -139,8 +141,7 @@ def sample(
 ) -> None:
     """Fill the table of samples of a policy on a problem set; stopped at any time, it goes on from there."""
     config = _config(temperature, seed, greedy, max_tokens, top_p)
-    if config.temperature == 0 and (n or 1) > 1:
-        raise store.StoreError(f"greedy decoding gives the same sample every time; leave out --n {n}")
+    fill.refuse_copies(n or 1, config)
     loaded = problems.load_problems(dataset)
     with _Bar() as bar:
         filled = store.fill_samples(
@@ -196,6 +197,11 @@ def score(
             progress=bar,
         )
     _say(filled)
+    if filled.unscored:
+        typer.echo(
+            f"{filled.unscored} samples are longer than {prm} reads: they have no scores, and cast no vote "
+            "under a rule that uses them (to score them with more room, remove the table first)"
+        )
 
 
 @app.command("search")
@@ -235,6 +241,7 @@ def fill_searches(
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
     config = _config(temperature, seed, False, max_tokens, top_p)
+    fill.refuse_copies(n, config)
     loaded = problems.load_problems(dataset)
     with _Bar("tree") as bar:
         filled = store.fill_searches(

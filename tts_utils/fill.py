@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Filled:
         added: rows this call computed and stored.
         rows: rows the table holds now.
         seconds: time this call took.
+        unscored: samples, of the problems asked for, whose text has steps and whose row has no scores: they
+            are longer than the PRM reads, and cast no vote.
     """
 
     table: Table
@@ -48,6 +50,7 @@ class Filled:
     added: int
     rows: int
     seconds: float
+    unscored: int = 0
 
 
 def fill_samples(
@@ -68,7 +71,7 @@ def fill_samples(
     Args:
         dataset: as for :func:`tts_utils.problems.load_problems`.
         policy: a live policy.
-        n: samples per problem, at least 1; a pool that is already larger stays as it is.
+        n: samples per problem, at least 1, at temperature 0 no more; a larger pool stays as it is.
         config: None means ``SamplingConfig()``.
         problems: the whole data set, if it is already loaded.
         limit: only the first so many problems.
@@ -78,16 +81,19 @@ def fill_samples(
         progress: called with (rows there, rows wanted) after every batch.
 
     Raises:
-        StoreError: the table was filled from other problems or another model, or is damaged.
+        StoreError: ``n`` is out of range, or the table was filled from other problems or another model, or is
+            damaged.
     """
     start = time.perf_counter()
+    config = config or SamplingConfig()
+    refuse_copies(n, config)
     if n < 1 or batch_size < 1 or (limit is not None and limit < 1):
         raise StoreError(f"n, batch_size and limit must be at least 1, got {n}, {batch_size} and {limit}")
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
     sources = {"problems_sha256": fingerprint(problems), **revision("policy", policy)}
     problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
-    table = Table("samples", dataset_name(dataset), policy.name, config or SamplingConfig())
+    table = Table("samples", dataset_name(dataset), policy.name, config)
     have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
     row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
     seen: set = set()
@@ -140,6 +146,9 @@ def fill_step_scores(
     progress: Progress | None = None,
 ) -> Filled:
     """Store step scores of every stored sample; equal texts of a problem are scored once.
+
+    A sample that is longer than the PRM reads is stored with scores [] and 0 tokens, and counted as
+    ``unscored``; it is not tried again.
 
     Args:
         samples: the table of samples, as :func:`tts_utils.store.find_table` gives it.
@@ -259,7 +268,10 @@ def _fill_per_text(
         refresh()
         if progress:
             progress(min(len(payloads), total), total)
-    return finished(table, data, added, start)
+    refresh()
+    with_steps = {(key[0], sample) for key in texts if states[key].steps for sample in texts[key]}
+    unscored = sum(payloads[at].get("scores") == [] for at in with_steps)
+    return replace(finished(table, data, added, start), unscored=unscored)
 
 
 def _payload_of_another(
@@ -269,13 +281,23 @@ def _payload_of_another(
     for sample in members:
         if payload := payloads.get((key[0], sample)):
             per_step = payload.get("scores", payload.get("labels"))
-            if len(per_step) != len(state.steps):
+            too_long = "scores" in payload and not per_step
+            if len(per_step) != len(state.steps) and not too_long:
                 raise ForeignTable(
                     f"problem {key[0]!r}, sample {sample}: {len(per_step)} step scores or labels are stored "
                     f"for a text of {len(state.steps)} steps; the samples were replaced: remove the old table"
                 )
             return payload
     return None
+
+
+def refuse_copies(n: int, config: SamplingConfig) -> None:
+    """Raise StoreError where n samples, or the N candidates of a search, would be copies of one."""
+    if config.temperature == 0 and n > 1:
+        raise StoreError(
+            f"greedy decoding (temperature 0) gives the same sample every time, so {n} of them tell no more "
+            "than one; take n = 1 (--n 1), or a temperature above 0"
+        )
 
 
 def claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:

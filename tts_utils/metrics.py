@@ -239,7 +239,7 @@ def accuracy_by_budget(
     Args:
         correct: (P, S) whether each sample is correct; one without an answer never counts as correct.
         answer_ids: (P, S) as for :func:`tts_utils.voting.select`; samples with equal ids are equally correct.
-        scores: (P, S), or None for "majority".
+        scores: (P, S), or None for "majority"; a sample with ``voting.NO_SCORE`` casts no vote.
         rule: "majority" | "prm_max" | "prm_vote".
         budgets: N, each in 1..S.
         num_resamples: random subsets of the pool per problem, at least 1. N = S is the whole pool, once, in
@@ -321,8 +321,8 @@ def accuracy_per_problem(
     result = {}
     for name, (_, rule) in methods.items():
         chosen = select(ids, weights[name], rule)
-        # where nothing was chosen no sample has an answer, so that any of them is wrong
         whole = np.take_along_axis(right, np.maximum(chosen, 0)[:, None], axis=1)  # (P, 1)
+        whole &= (chosen >= 0)[:, None]
         result[name] = np.repeat(whole.astype(np.float64), len(budgets), axis=1)
         part = budgets < num_samples
         if part.any():

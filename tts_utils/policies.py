@@ -11,7 +11,7 @@ import numpy as np
 
 from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
 from tts_utils.checkpoints import UnknownModel, load_config, load_tokenizer, reading
-from tts_utils.policy_requests import BackendError, PromptTooLong
+from tts_utils.policy_requests import FULL, BackendError, first_indices, room_behind
 from tts_utils.problems import data_dir
 from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.records import Continuation, SamplingConfig, State
@@ -49,13 +49,19 @@ class Policy(Protocol):
 
         Args:
             states: where to continue from.
-            n: continuations per state, at least 1.
+            n: continuations per state, at least 1; at temperature 0 no more, for they would be copies.
             config: how to sample.
             first: index of the first sample, for all states or one per state; sample i of a state
                 depends on (state, config, seed, i) alone, so pools grow and resume without change.
 
         Returns:
-            One list of n continuations per state, in order.
+            One list of n continuations per state, in order. They report every token that was generated for
+            them. A state whose steps have filled the model's context is continued by "", 0 tokens, "length":
+            one path that is too long must not end the search of a whole batch.
+
+        Raises:
+            ValueError: n is out of range; or (PromptTooLong) a problem fills the context before a step is
+                written.
         """
         ...
 
@@ -212,44 +218,35 @@ class TransformersPolicy:
         """Sample n continuations of every state; see :class:`Policy`.
 
         On a CPU in float32 a sample does not depend on its batch (up to a draw that falls within
-        rounding, about 1e-6, of the border between two tokens). Greedy decoding runs once per state.
+        rounding, about 1e-6, of the border between two tokens).
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
-        firsts = [first] * len(states) if isinstance(first, int) else list(first)
-        if len(firsts) != len(states):
-            raise ValueError(f"{len(states)} states but {len(firsts)} first sample indices")
+        firsts = first_indices(states, n, config, first)
         prompts = [self.prompt_ids(state) for state in states]
         limit = getattr(self.model.config, "max_position_embeddings", None)
-        for state, ids in zip(states, prompts, strict=True):
-            if limit is not None and len(ids) >= limit:
-                raise PromptTooLong(
-                    f"problem {state.problem.problem_id!r}: its prompt has {len(ids)} tokens, "
-                    f"but {self.name} reads at most {limit}"
-                )
-        distinct = 1 if config.temperature == 0 else n
-        requests = [(s, i) for s in range(len(states)) for i in range(distinct)]
+        rooms = [
+            room_behind(ids, state, self.name, limit, config.max_tokens)
+            for state, ids in zip(states, prompts, strict=True)
+        ]
+        requests = [(s, i) for s in range(len(states)) if rooms[s] for i in range(n)]
         requests.sort(key=lambda r: (len(prompts[r[0]]), r))
         results: dict[tuple[int, int], Continuation] = {}
         for start in range(0, len(requests), self.batch_size):
             batch = requests[start : start + self.batch_size]
             streams = [_stream(prompts[s], firsts[s] + i, config) for s, i in batch]
-            outputs = self._generate([prompts[s] for s, _ in batch], streams, config, limit)
+            heads, limits = ([column[s] for s, _ in batch] for column in (prompts, rooms))
+            outputs = self._generate(heads, streams, config, limits)
             results.update(zip(batch, outputs, strict=True))
-        return [[results[s, i % distinct] for i in range(n)] for s in range(len(states))]
+        return [[results[s, i] if rooms[s] else FULL for i in range(n)] for s in range(len(states))]
 
     def _generate(
-        self, prompts: list[list[int]], streams: list, config: SamplingConfig, limit: int | None
+        self, prompts: list[list[int]], streams: list, config: SamplingConfig, rooms: list[int]
     ) -> list[Continuation]:
-        """Decode one batch of requests, dropping rows as they finish."""
+        """Decode one batch of requests, each of at most ``rooms`` tokens, dropping rows as they finish."""
         import torch
 
         device = self.model.device
         ending = self._tokens_that_may_stop(config.stop)
         longest = max(map(len, prompts))
-        rooms = [
-            config.max_tokens if limit is None else min(config.max_tokens, limit - len(p)) for p in prompts
-        ]
         # 1) Read each distinct prompt once, padded on the left, and fan its cache out to its rows.
         index = {p: i for i, p in enumerate(dict.fromkeys(map(tuple, prompts)))}
         ids = torch.tensor([[0] * (longest - len(p)) + list(p) for p in index], device=device)

@@ -1,4 +1,4 @@
-"""One request per sample: what the vLLM and the server backends share, and no backend of its own."""
+"""What the backends share, and no backend of its own: checks of what is asked, and one request per sample."""
 
 from __future__ import annotations
 
@@ -35,6 +35,58 @@ class Request:
     seed: int | None
 
 
+FULL = Continuation("", 0, "length")
+"""How a state goes on whose text has filled the context: it is cut before the first token."""
+
+
+def check_draws(n: int, config: SamplingConfig) -> None:
+    """Raise ValueError unless n continuations of a state can be drawn: 1 or more, at temperature 0 just 1."""
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    if n > 1 and config.temperature == 0:
+        raise ValueError(
+            f"greedy decoding (temperature 0) continues a state in one way only, so {n} continuations would "
+            "be one and its copies; ask for 1, or sample at a temperature above 0"
+        )
+
+
+def first_indices(
+    states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int]
+) -> list[int]:
+    """The index of the first sample of every state, once what a policy is asked for has been checked.
+
+    Raises:
+        ValueError: as :func:`check_draws`, or ``first`` is of the wrong length.
+    """
+    check_draws(n, config)
+    firsts = [first] * len(states) if isinstance(first, int) else list(first)
+    if len(firsts) != len(states):
+        raise ValueError(f"{len(states)} states but {len(firsts)} first sample indices")
+    return firsts
+
+
+def room_behind(prompt: Sequence[int], state: State, policy: str, limit: int | None, max_tokens: int) -> int:
+    """New tokens that a state may get; 0 where the policy's own text has filled the context.
+
+    Args:
+        prompt: the state's token ids.
+        policy: the policy's name, for the message.
+        limit: tokens that prompt and continuation may have together; None where the model sets none.
+        max_tokens: the limit on new tokens.
+
+    Raises:
+        PromptTooLong: the problem alone fills the context: it cannot be asked at all.
+    """
+    if limit is None:
+        return max_tokens
+    if len(prompt) >= limit and not state.steps:
+        raise PromptTooLong(
+            f"problem {state.problem.problem_id!r}: its prompt has {len(prompt)} tokens, but {policy} reads "
+            f"at most {limit}, its answer included; leave the problem out, or take a policy that reads more"
+        )
+    return max(0, min(max_tokens, limit - len(prompt)))
+
+
 def context_length(config) -> int:
     """Tokens that a model reads at most, by its transformers config; the paper's 8,192 if it says nothing."""
     return getattr(config.get_text_config(), "max_position_embeddings", None) or 8192
@@ -59,8 +111,9 @@ def sample_each(
 ) -> list[list[Continuation]]:
     """Sample n continuations of every state through ``answer``, as :class:`tts_utils.policies.Policy` says.
 
-    Greedy decoding is asked for once per distinct state. Requests of equal prompts stand together, so that
-    a backend can share their prefix.
+    Every continuation is a request, so that tokens reported are tokens generated. The requests of a state
+    stand together, so that a backend can share their prefix. A state that has filled the context makes none:
+    its continuations are cut before their first token.
 
     Args:
         answer: answers all requests of a call, in order.
@@ -68,38 +121,26 @@ def sample_each(
         limit: tokens that prompt and continuation may have together.
 
     Raises:
-        PromptTooLong: a prompt fills the limit.
-        ValueError: n below 1, or ``first`` of the wrong length.
+        ValueError, PromptTooLong: as :func:`first_indices` and :func:`room_behind`.
+        BackendError: there are too few or too many answers.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    firsts = [first] * len(states) if isinstance(first, int) else list(first)
-    if len(firsts) != len(states):
-        raise ValueError(f"{len(states)} states but {len(firsts)} first sample indices")
+    firsts = first_indices(states, n, config, first)
     encoded: dict[tuple[str, str], tuple[int, ...]] = {}
-    places: dict[Request, list[tuple[int, int]]] = {}  # who waits for its answer: (state, sample)
-    for s, state in enumerate(states):
+    requests: list[Request] = []
+    asked: list[bool] = []  # whether a state made its n requests
+    for state, start in zip(states, firsts, strict=True):
         key = (state.problem.text, state.text)
         prompt = encoded.get(key) or encoded.setdefault(key, tuple(state_ids(tokenizer, family, state)))
-        if len(prompt) >= limit:
-            raise PromptTooLong(
-                f"problem {state.problem.problem_id!r}: its prompt has {len(prompt)} tokens, "
-                f"but {policy} reads at most {limit}"
-            )
-        room = min(config.max_tokens, limit - len(prompt))
-        for i in range(n):
-            seed = None if config.temperature == 0 else request_seed(config.seed, prompt, firsts[s] + i)
-            request = Request(state.problem.problem_id, prompt, room, seed)
-            places.setdefault(request, []).append((s, i))
-    requests = list(places)
+        room = room_behind(prompt, state, policy, limit, config.max_tokens)
+        asked.append(room > 0)
+        for i in range(start, start + n) if room else ():
+            seed = None if config.temperature == 0 else request_seed(config.seed, prompt, i)
+            requests.append(Request(state.problem.problem_id, prompt, room, seed))
     answers = answer(requests) if requests else []
     if len(answers) != len(requests):
         raise BackendError(f"{policy} was asked for {len(requests)} samples and returned {len(answers)}")
-    results: list[list[Continuation]] = [[None] * n for _ in states]  # type: ignore[list-item]
-    for request, continuation in zip(requests, answers, strict=True):
-        for s, i in places[request]:
-            results[s][i] = continuation
-    return results
+    in_order = iter(answers)
+    return [[next(in_order) if drawn else FULL for _ in range(n)] for drawn in asked]
 
 
 def continuation_of(

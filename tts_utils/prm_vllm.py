@@ -16,7 +16,7 @@ from tts_utils.policy_requests import BackendError
 from tts_utils.policy_vllm import CONTEXT, engine_options, import_vllm, runnable, start_engine
 from tts_utils.prm_formats import FORMATS, Encoded, Format
 from tts_utils.prm_heads import head_model_class, load_head_model
-from tts_utils.prms import BadScores, check_scores, format_name, load_format
+from tts_utils.prms import TOO_LONG, check_scores, format_name, load_format
 from tts_utils.records import State, StepScores
 
 COLUMN = {"labels": 0, "classes": 1}
@@ -29,7 +29,8 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
     Args:
         name_or_path, name: as for :func:`tts_utils.prms.load_prm`.
         options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization``
-            (beside a policy on one GPU both need a share) or ``max_model_len`` (default 8,192).
+            (beside a policy on one GPU both need a share) or ``max_model_len`` (default 8,192, or what the
+            model reads at most): a longer trajectory has no scores.
 
     Raises:
         UnknownModel: as for :func:`tts_utils.prms.load_prm`.
@@ -125,20 +126,13 @@ class VLLMPRM:
         """Score every step of all trajectories in one call of the engine; see ``tts_utils.prms.PRM``.
 
         Raises:
-            BadScores: a trajectory is longer than the engine reads, scores and steps differ in number, or a
-                score is not in [0, 1].
+            BadScores: scores and steps differ in number, or a score is not in [0, 1].
         """
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
-        for state, (ids, _) in zip(trajectories, encoded, strict=True):
-            if len(ids) > self.max_model_len:
-                raise BadScores(
-                    f"problem {state.problem.problem_id!r}: a trajectory has {len(ids)} tokens, but "
-                    f"{self.name} reads at most {self.max_model_len}; raise max_model_len or leave it out"
-                )
-        full = [i for i, (ids, _) in enumerate(encoded) if ids]
+        full = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= self.max_model_len]
         prompts = [{"prompt_token_ids": encoded[i].ids} for i in full]
         outputs = self.llm.encode(prompts, pooling_task="token_classify", use_tqdm=False) if prompts else []
-        results = [StepScores((), 0)] * len(encoded)
+        results = [TOO_LONG if len(ids) > self.max_model_len else StepScores((), 0) for ids, _ in encoded]
         column, tagged = COLUMN[self.format.head], step_tag(self.format) is not None
         for i, output in zip(full, outputs, strict=True):
             ids, positions = encoded[i]

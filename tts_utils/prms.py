@@ -8,6 +8,9 @@ A PRM of one's own is any object with ``name``, ``num_params``, ``revision`` and
         def score(self, trajectories):
             return [StepScores(tuple(1 / (1 + len(s)) for s in t.steps), 0) for t in trajectories]
 
+A trajectory that is longer than it can read gets ``TOO_LONG`` as its result; a PRM without such a limit need
+not think of it.
+
 A PRM that transformers runs needs less: a format, one class of two methods (``encode`` a trajectory, ``read``
 scores off hidden states; see ``tts_utils.prm_formats``), and ``TransformersPRM(name, model, MyFormat(...))``
 does the batching.
@@ -39,6 +42,7 @@ from tts_utils.records import State, StepScores
 __all__ = [
     "PRM",
     "STEP_TAG",
+    "TOO_LONG",
     "BadScores",
     "MathShepherdPRM",
     "TransformersPRM",
@@ -50,6 +54,10 @@ __all__ = [
 
 OPTIONS = {"transformers": {"batch_tokens": COUNT}, "vllm": {}}  # vllm: whatever the engine takes
 """The backends of PRMs, and the options of each."""
+
+TOO_LONG = StepScores((), 0, too_long=True)
+"""What a PRM says of a trajectory that is longer than it can read. Such a trajectory has no scores: it casts
+no vote under a rule that wants them, and does not compete in a search."""
 
 
 class BadScores(ValueError):
@@ -64,15 +72,28 @@ class PRM(Protocol):
     revision: str  # what tells two versions of the model apart; "" where that is not known
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
-        """Score every step of every trajectory: H steps in, H scores in [0, 1] out, in order."""
+        """Score every step of every trajectory: H steps in, H scores in [0, 1] out, in order.
+
+        One that is longer than the PRM reads gets ``TOO_LONG``; every other failure is an error.
+        """
         ...
 
 
 def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -> None:
-    """Raise BadScores, naming the trajectory, unless there is one score in [0, 1] for every step."""
+    """Raise BadScores, naming the trajectory, unless there is one score in [0, 1] for every step.
+
+    A trajectory that is said to be too long must have no scores.
+    """
     if len(results) != len(trajectories):
         raise BadScores(f"the PRM was given {len(trajectories)} trajectories and returned {len(results)}")
     for i, (state, result) in enumerate(zip(trajectories, results, strict=True)):
+        if result.too_long:
+            if result.scores:
+                raise BadScores(
+                    f"{len(result.scores)} scores of a trajectory that is said to be too long to be read: "
+                    f"{_where(state, i)}"
+                )
+            continue
         if len(result.scores) != len(state.steps):
             raise BadScores(f"{len(result.scores)} scores for {len(state.steps)} steps: {_where(state, i)}")
         for step, score in enumerate(result.scores):
@@ -185,22 +206,17 @@ class TransformersPRM:
         """Score every step; see :class:`PRM`.
 
         Sequences of like length share a batch, padded on the right. Only the hidden states at the steps
-        go through the head, in float32. A trajectory without steps has no scores and costs nothing.
+        go through the head, in float32. A trajectory without steps has no scores and costs nothing, nor does
+        one of more tokens than the model reads.
 
         Raises:
-            BadScores: a trajectory is longer than the model can read, scores and steps differ in
-                number, or a score is not in [0, 1].
+            BadScores: scores and steps differ in number, or a score is not in [0, 1].
         """
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         limit = getattr(self.model.config, "max_position_embeddings", None) or math.inf
-        for i, (state, (ids, _)) in enumerate(zip(trajectories, encoded, strict=True)):
-            if len(ids) > limit:
-                raise BadScores(
-                    f"{len(ids)} tokens, but {self.name} reads at most {limit}; score this "
-                    f"trajectory with another PRM or leave it out: {_where(state, i)}"
-                )
-        results = [StepScores((), 0)] * len(encoded)
-        for batch in batches([len(ids) for ids, _ in encoded], self.batch_tokens):
+        lengths = [len(ids) for ids, _ in encoded]
+        results = [TOO_LONG if length > limit else StepScores((), 0) for length in lengths]
+        for batch in batches([length if length <= limit else 0 for length in lengths], self.batch_tokens):
             rows = self._score_batch([encoded[i] for i in batch])
             for i, row in zip(batch, rows, strict=True):
                 results[i] = StepScores(row, len(encoded[i].ids))

@@ -123,12 +123,14 @@ class StepScores:
     """What a PRM says of one trajectory.
 
     Attributes:
-        scores: one score in [0, 1] per step, in order; higher is better.
+        scores: one score in [0, 1] per step, in order; higher is better. () where ``too_long``.
         num_tokens: tokens the PRM read.
+        too_long: whether the trajectory is longer than the PRM can read, and so has no scores.
     """
 
     scores: tuple[float, ...]
     num_tokens: int
+    too_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ class SearchNode:
         text: the step alone, its separator included.
         num_tokens: tokens generated for it.
         finish_reason: "length" marks a step that was cut by the token limit, and so never competed.
-        score: the PRM's score of the step, in [0, 1]; None where it was not scored (cut, or nothing to read).
+        score: the PRM's score of the step, in [0, 1]; None where it has none: it was cut, there was nothing
+            to read, its path is longer than the PRM reads, or it was dropped as an equal of one before it.
         num_prm_tokens: tokens the PRM read for the score; 0 where that text had one already in this tree.
         kept: whether it won a place among the kept beams.
         finished: whether the trajectory ends with it; one that is finished and not kept was discarded.

@@ -17,7 +17,7 @@ from tts_utils.misses import Incomplete
 from tts_utils.problems import data_dir, dataset_name, dataset_option
 from tts_utils.records import Problem
 from tts_utils.tables import Table
-from tts_utils.voting import AGGREGATIONS, RULES, select, split_rule
+from tts_utils.voting import AGGREGATIONS, NO_SCORE, RULES, select, split_rule
 
 COLUMNS = ["policy", "measure", "N", "estimate", "low", "high", "n"]
 
@@ -44,11 +44,11 @@ def report(
     Returns:
         One row per policy and measure with the columns policy, measure, N (samples per problem), estimate,
         low and high (95 % interval over problems), n (problems). Measures: pass@1, CoT (greedy),
-        majority@N, every PRM with every aggregation and rule, pass@N, and the difference of PRM-Last + PRM-
-        Vote and majority on the same problems. pass@N is the share of problems with a right sample among N:
-        the ceiling of every choice. A table that lacks rows, or n samples, has one row in place of all its
-        measures, which says how many problems are complete (n) and what to do; its estimate, low and high
-        are NaN.
+        majority@N, every PRM with every aggregation and rule, the share of samples whose answer a PRM gave no
+        score (if any: they cast no vote), pass@N, and the difference of PRM-Last + PRM-Vote and majority on
+        the same problems. pass@N is the share of problems with a right sample among N: the ceiling of every
+        choice. A table that lacks rows, or n samples, has one row in place of all its measures, which says
+        how many problems are complete (n) and what to do; its estimate, low and high are NaN.
 
     Raises:
         StoreMiss: nothing is stored, or no pool of samples is complete.
@@ -114,6 +114,9 @@ def _of_pool(dataset: str, table: Table, pool: store.Pool, which: dict, seed: in
         except Incomplete as miss:
             yield _incomplete(f"PRM scores ({scored.prm})", miss)
             continue
+        mute = (pool.answer_ids >= 0) & (pools["last"].scores == NO_SCORE)
+        if mute.any():
+            yield f"answers without a score ({scored.prm})", size, *accuracy_interval(mute.mean(axis=1))
         for rule in RULES:
             how, selection = split_rule(rule)
             if how is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tts_utils import answers, mdp
+from tts_utils.policy_requests import check_draws
 from tts_utils.prms import check_scores
 from tts_utils.records import (
     Completion,
@@ -35,7 +36,7 @@ class Sample:
 
     Attributes:
         state: where to continue.
-        n: how many continuations, at least 1.
+        n: how many continuations, at least 1; at temperature 0 no more.
         first: index of the first one; the indices first..first+n-1 fix the draws.
         stop: strings that end a continuation; None takes those of the run's configuration.
     """
@@ -88,7 +89,7 @@ def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) 
 
     Args:
         problem: the problem.
-        n: the budget N, at least 1.
+        n: the budget N, at least 1; at temperature 0 no more.
         first: index of the first sample; a pool of 8 and its next 8 are ``(n=8)`` and ``(n=8, first=8)``.
         scored: False leaves the PRM out (majority voting, pass@k); the result then has no step scores.
 
@@ -152,7 +153,8 @@ def run(
     Raises:
         BadContinuations: the policy returned too few or too many continuations, or broke a method's rules.
         BadScores: the PRM returned a wrong number of scores, a NaN, or a score outside [0, 1].
-        ValueError: a method needs a policy or a PRM and none was given.
+        ValueError: a method needs a policy or a PRM and none was given, or it asks for several continuations
+            of one state at temperature 0, which would be copies.
     """
     together = lock_step(methods)
     calls = [] if calls is None else calls
@@ -207,7 +209,9 @@ def score(
         BadScores: see :func:`tts_utils.prms.check_scores`.
         ValueError: there is something to score and no PRM.
     """
-    distinct = {(t.problem.problem_id, t.steps): t for t in trajectories if t.steps}
+    # An identifier is unique within its data set only, so the problem's text is part of the key.
+    keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
+    distinct = {key: t for key, t in zip(keys, trajectories, strict=True) if t.steps}
     if distinct and prm is None:
         raise ValueError(
             "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
@@ -220,7 +224,7 @@ def score(
     if sent and calls is not None:
         calls.append(Call("score", len(sent), sum(s.num_tokens for s in received), took))
     by_key = dict(zip(distinct, received, strict=True))
-    return [by_key.get((t.problem.problem_id, t.steps), StepScores((), 0)) for t in trajectories]
+    return [by_key.get(key, StepScores((), 0)) for key in keys]
 
 
 def _listed(item: Request | list[Request]) -> list[Request]:
@@ -237,6 +241,7 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
     for (n, stop), members in groups.items():
         group = [requests[i] for i in members]
         used = config if stop is None else replace(config, stop=stop)
+        check_draws(n, used)
         began = time.perf_counter()
         lists = policy.sample([r.state for r in group], n, used, [r.first for r in group])
         took = time.perf_counter() - began

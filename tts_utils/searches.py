@@ -15,6 +15,7 @@ import pandas as pd
 
 from tts_utils import fill, mdp, search, table_files
 from tts_utils.manifest import StoreError
+from tts_utils.prms import TOO_LONG
 from tts_utils.problems import data_dir, dataset_name, dataset_option, fingerprint, load_problems
 from tts_utils.records import (
     Continuation,
@@ -54,16 +55,19 @@ def fill_searches(
     Args:
         dataset, policy, prm: as for :func:`tts_utils.fill.fill_samples`, all live.
         tree_search: which search, such as ``TreeSearch("beam", 16)``. A DVTS grows the trees it lacks.
-        config: how to sample a step (``max_tokens`` is a limit per step); steps stop behind a blank line.
+        config: how to sample a step (``max_tokens`` is a limit per step); steps stop behind a blank line. At
+            temperature 0 all candidates would be copies, so that only a budget of 1 is left.
         batch_size: continuations per ``policy.sample`` call, where the budget is no larger: so many problems
             are searched at once, and stopping loses these at most. Rows do not depend on it.
         problems, limit, only, data, progress: as there; progress counts trees.
 
     Raises:
         BadContinuations, BadScores: a model broke its protocol; nothing of that batch is stored.
-        StoreError: the table was filled from other problems or other models, or is damaged.
+        StoreError: a budget above 1 at temperature 0, or the table was filled from other problems or other
+            models, or is damaged.
     """
     start = time.perf_counter()
+    fill.refuse_copies(tree_search.budget, config or SamplingConfig())
     if batch_size < 1 or (limit is not None and limit < 1):
         raise StoreError(f"batch_size and limit must be at least 1, got {batch_size} and {limit}")
     data = data_dir() if data is None else data
@@ -231,7 +235,10 @@ class StoredPRM:
     def __init__(self, nodes: pd.DataFrame, name: str) -> None:
         self.name = name
         self._known: dict[tuple[str, str], StepScores] = {}  # (problem_id, text) -> its last step's score
+        self._offered: set[tuple[str, str]] = set()  # the texts that could compete, were they not too long
         for row, _, text in _with_texts(nodes):
+            if row["finish_reason"] != "length":
+                self._offered.add((row["problem_id"], text))
             found = StepScores((float(row["score"]),), int(row["num_prm_tokens"]))
             # Of equal texts in a tree the first holds the tokens.
             if not math.isnan(row["score"]) and (
@@ -248,6 +255,9 @@ class StoredPRM:
         return [self._look_up(trajectory) for trajectory in trajectories]
 
     def _look_up(self, trajectory: State) -> StepScores:
+        whole = trajectory.problem.problem_id, trajectory.text
+        if trajectory.steps and whole in self._offered and whole not in self._known:
+            return TOO_LONG  # of what competes, only this has no score: equal texts share theirs
         try:
             prefixes = ["".join(trajectory.steps[:t]) for t in range(1, len(trajectory.steps) + 1)]
             found = [self._known[trajectory.problem.problem_id, text] for text in prefixes]

@@ -170,8 +170,8 @@ def read_step_scores(
 
     Returns:
         One row per sample, sorted by problem_id and sample, with the columns prm, policy, dataset,
-        problem_id, sample, scores (a list, one per step; [] for an empty completion) and num_prm_tokens (-1
-        in imported rows, of which it is not known).
+        problem_id, sample, scores (a list, one per step; [] for a completion that is empty, or longer than
+        the PRM reads) and num_prm_tokens (-1 in imported rows, of which it is not known).
     """
     data = data_dir() if data is None else data
     if live is not None:
@@ -214,8 +214,10 @@ class Pool:
         answer_ids: (P, S) numbers of the answers of a problem, equivalent ones alike; -1 where there is none.
         correct: (P, S) whether the answer is right.
         num_tokens: (P, S) tokens generated; None where one of them is unknown, as in imported runs.
-        scores: (P, S) aggregated PRM scores, or None; 0 for an empty completion, which cannot win.
-        num_prm_tokens: (P, S) tokens the PRM read; None without scores, or where one is unknown.
+        scores: (P, S) aggregated PRM scores, or None; ``voting.NO_SCORE`` for a completion that has none, as
+             it is empty or longer than the PRM reads: it casts no vote.
+        num_prm_tokens: (P, S) tokens the PRM read; None without scores, or where one is unknown; 0 where it
+            read none.
     """
 
     problem_ids: tuple[str, ...]
@@ -275,7 +277,7 @@ def with_scores(pool: Pool, step_scores: pd.DataFrame, how: str) -> Pool:
             way_out,
         )
     by_key = by_key.loc[wanted]
-    scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=0.0)
+    scores = voting.aggregate_many(by_key["scores"].tolist(), how, empty=voting.NO_SCORE)
     return replace(
         pool,
         scores=scores.reshape(pool.correct.shape),
@@ -297,20 +299,21 @@ def pool_of(results: Sequence[SearchResult], how: str = "last") -> Pool:
 
     Returns:
         A pool of S = the largest number of completions (N/M for beam search and DVTS). Where a problem has
-        fewer, the rest are empty: answer "", score 0, no tokens. Tokens are those of the trajectories; what
+        fewer, the rest are empty: answer "", no score, no tokens. Tokens are those of the trajectories; what
         the whole search spent stands in the results.
     """
     results = sorted(results, key=lambda result: result.problem_id)
     shape = (len(results), max((len(result.completions) for result in results), default=0))
     texts, correct = np.full(shape, "", dtype=object), np.zeros(shape, dtype=bool)
     tokens, read = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    scores = np.zeros(shape)
+    scores = np.full(shape, voting.NO_SCORE)
     for row, result in enumerate(results):
         for column, completion in enumerate(result.completions):
             texts[row, column], correct[row, column] = completion.answer, completion.correct
             tokens[row, column] = completion.num_tokens
         for column, found in enumerate(result.step_scores):
-            scores[row, column] = voting.aggregate(found.scores, how) if found.scores else 0.0
+            if found.scores:
+                scores[row, column] = voting.aggregate(found.scores, how)
             read[row, column] = found.num_tokens
     scored = any(result.step_scores for result in results)
     return Pool(

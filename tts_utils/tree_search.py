@@ -14,6 +14,9 @@ Where the paper's wording leaves something open, or the authors' released code d
 * A step cut by the token limit never competes. A state whose steps were all cut is sampled again with fresh
   indices, ``RETRIES`` times, then its path closes: it retires as it stood, with finish reason "length" and no
   answer (the code ends it too).
+* A step that makes the path longer than the PRM can read does not compete either. It has no score; if that
+  leaves a path without a candidate, the path closes in the same way, with no further try, since other steps
+  from there are hardly shorter.
 * Exactly equal candidates stay, since dropping them would change what is sampled from; the PRM reads them
   once. A deterministic PRM gives them equal scores, so with a policy that says few different things the N/M
   beams can become copies of one. The code drops them: ``distinct=True``.
@@ -201,6 +204,10 @@ class _Tree:
     drawn: dict[str, int] = field(default_factory=dict)  # text of a state -> steps sampled from it so far
     read: set[str] = field(default_factory=set)  # texts of the states scored for this tree
 
+    def text(self, node: int) -> str:
+        """The text of the state that a node leads to; -1 is the initial state."""
+        return "" if node < 0 else self.paths[node].text
+
     def draw(self, path: _Path, n: int) -> Sample:
         used = self.drawn.get(path.text, 0)
         self.drawn[path.text] = used + n
@@ -215,10 +222,13 @@ def _grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepS
     done: list[_Path] = []
     ended: list[_Path] = []  # finished and still competing, where they do not retire
     while live:
-        children, closed = yield from _expand(tree, live, search)
-        done += closed
-        yield from _score(tree, children, known, search.how)
-        kept = sorted(ended + children, key=lambda path: -path.value)[: search.num_kept - len(done)]
+        children = yield from _expand(tree, live, search)
+        candidates = _distinct(children) if search.distinct else children
+        yield from _score(tree, candidates, known, search.how)
+        fed = {tree.text(child.parent) for child in children if not known[child.text].too_long}
+        done += [replace(path, finish_reason="length") for path in live if path.text not in fed]
+        candidates = [child for child in candidates if not known[child.text].too_long]
+        kept = sorted(ended + candidates, key=lambda path: -path.value)[: search.num_kept - len(done)]
         for path in kept:
             path.kept = True
         live = [path for path in kept if not path.finished]
@@ -260,8 +270,8 @@ def _grow_many(problem: Problem, search: TreeSearch, first: int) -> Method:
 
 def _expand(
     tree: _Tree, live: Sequence[_Path], search: TreeSearch
-) -> Generator[list[Sample], list[list[Continuation]], tuple[list[_Path], list[_Path]]]:
-    """Sample M next steps from every live path: the candidates, and the paths that close here."""
+) -> Generator[list[Sample], list[list[Continuation]], list[_Path]]:
+    """Sample M next steps from every live path; give those that were not cut."""
     children: list[list[_Path]] = [[] for _ in live]
     fed: set[str] = set()  # texts of the states from which some step was not cut
     for _ in range(1 + RETRIES):
@@ -277,12 +287,13 @@ def _expand(
                 if continuation.finish_reason != "length":
                     children[i].append(child)
                     fed.add(live[i].text)
-    closed = [replace(path, finish_reason="length") for path in live if path.text not in fed]
-    candidates = [child for found in children for child in found]
-    if search.distinct:
-        first = {child.text: child for child in reversed(candidates)}
-        candidates = [child for child in candidates if first[child.text] is child]
-    return candidates, closed
+    return [child for found in children for child in found]
+
+
+def _distinct(children: Sequence[_Path]) -> list[_Path]:
+    """The first of all equal ones."""
+    first = {child.text: child for child in reversed(children)}
+    return [child for child in children if first[child.text] is child]
 
 
 def _extend(parent: _Path, step: Continuation, node: int, sample: int, max_depth: int) -> _Path:
@@ -322,7 +333,7 @@ def _score(
         known.update(zip(new, received, strict=True))
     for child in children:
         found = known[child.text]
-        if not child.state.steps:
+        if not child.state.steps or found.too_long:
             continue
         # The child's state has one step more than its parent's, or the same number where text was added that
         # is no step of its own (nothing, or a blank): then the last step's score is replaced.

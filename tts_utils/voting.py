@@ -1,6 +1,7 @@
 """From step scores to one score per completion, and from completions to one answer.
 
-Pure NumPy; calls no model. One problem at a time in words (:func:`majority`, :func:`prm_max`,
+Pure NumPy; calls no model. A completion without a score casts no vote under the rules that want one, and is
+never taken for one of score 0. One problem at a time in words (:func:`majority`, :func:`prm_max`,
 :func:`prm_vote`), or all problems at once in arrays (:func:`select`); the first kind calls the second, so the
 two cannot differ. P = problems, S = samples of each. Source: Table 2 of Liu et al. 2025
 (arXiv:2502.06703).
@@ -25,6 +26,10 @@ RULES = (
     "prm_avg_vote",
 )
 """The seven combinations of Table 2, in its order; :func:`split_rule` takes a name apart."""
+
+NO_SCORE = float("-inf")
+"""Stands where a sample has no score, because it has no steps or is longer than the PRM reads. It casts no
+vote and is never chosen under "prm_vote" and "prm_max"; "majority", which asks no PRM, counts it as ever."""
 
 SCORE_UNIT = 1e-12
 """Vote totals are added as whole multiples of this, so that they do not depend on the order of adding, and
@@ -71,8 +76,7 @@ def aggregate_many(
     Args:
         step_scores: S lists of any lengths.
         how: "min", "last" or "avg".
-        empty: the score of a trajectory without steps (an empty completion, which never wins a vote whatever
-            its score); None makes it an error.
+        empty: what stands for a trajectory without step scores, such as ``NO_SCORE``; None makes it an error.
 
     Raises:
         ValueError: as :func:`aggregate`, naming the trajectory (and the step).
@@ -86,7 +90,8 @@ def aggregate_many(
     if empty is None and (lengths == 0).any():
         where = int(np.flatnonzero(lengths == 0)[0])
         raise ValueError(
-            f"trajectory {where} has no step scores; pass empty=0.0 if it is an empty completion"
+            f"trajectory {where} has no step scores; pass empty=NO_SCORE if it is an empty completion or one "
+            "that is longer than the PRM reads"
         )
     result = np.full(len(lengths), np.nan if empty is None else empty)
     if not lengths.any():
@@ -130,7 +135,7 @@ def majority(answers: Sequence[str]) -> str:
 def prm_max(answers: Sequence[str], scores: Sequence[float]) -> str:
     """Pick the answer of the completion with the highest score: y_{argmax_i s_i}.
 
-    Args, ties and errors as :func:`prm_vote`; scores may be any finite numbers.
+    Args, ties and errors as :func:`prm_vote`; scores may be any finite numbers, or ``NO_SCORE``.
 
     >>> prm_max(["7", "3", "3"], [0.8, 0.5, 0.4])
     '7'
@@ -143,13 +148,14 @@ def prm_vote(answers: Sequence[str], scores: Sequence[float]) -> str:
 
     Args:
         answers: (N,) final answers, equal ones as equal strings; "" means that none was found and never wins.
-        scores: (N,) one aggregated score per completion, in [0, 1], higher is better.
+        scores: (N,) one aggregated score per completion, in [0, 1], higher is better; or ``NO_SCORE``.
 
     Returns:
-        One of ``answers``. Ties go to the answer seen first.
+        One of ``answers``. Ties go to the answer seen first (among completions with a score).
 
     Raises:
-        ValueError: lengths differ, N is 0, every answer is "", or a score is NaN or outside [0, 1].
+        ValueError: lengths differ, N is 0, every answer is "" or has no score, or a score is NaN or outside
+            [0, 1].
 
     >>> prm_vote(["7", "3", "3"], [0.8, 0.5, 0.4])
     '3'
@@ -164,12 +170,14 @@ def select(answer_ids: ArrayLike, scores: ArrayLike | None, rule: str) -> NDArra
         answer_ids: (P, S) which answer each sample gave, as a small number (``answers.group_answers``);
             negative where none was found. Such a sample is never chosen.
         scores: (P, S) one aggregated score per sample, higher is better: in [0, 1] for "prm_vote", finite for
-            "prm_max"; not read for "majority" (None will do).
+            "prm_max"; not read for "majority" (None will do). A sample with ``NO_SCORE`` is treated by the
+            other two as one without an answer.
         rule: "majority" | "prm_max" | "prm_vote".
 
     Returns:
         (P,) index of the chosen sample: the best-scored one ("prm_max"), or the first one of the winning
-        answer. Ties go to the first seen (lowest index). -1 where no sample has an answer.
+        answer. Ties go to the first seen (lowest index). -1 where no sample has an answer (and a score, where
+        the rule wants one).
 
     Raises:
         ValueError: unknown rule, wrong shape, S is 0, scores missing, or a bad score (its place is named).
@@ -179,15 +187,15 @@ def select(answer_ids: ArrayLike, scores: ArrayLike | None, rule: str) -> NDArra
     """
     ids = check_ids(answer_ids)
     num_problems, num_samples = ids.shape
-    answered = ids >= 0
     weights = check_scores(scores, ids.shape, rule)
+    answered = (ids >= 0) & (weights > NO_SCORE)
     rows = np.arange(num_problems)
     if rule == "prm_max":
         best = np.where(answered, weights, -np.inf).argmax(axis=1)
         return np.where(answered.any(axis=1), best, -1)
     num_groups = int(ids.max(initial=0)) + 1
     cells = (rows[:, None] * num_groups + ids)[answered]  # one cell per (problem, answer)
-    units = vote_units(weights)[answered]
+    units = vote_units(weights[answered])
     totals = np.bincount(cells, weights=units, minlength=num_problems * num_groups)
     first = np.full(num_problems * num_groups, num_samples)
     np.minimum.at(first, cells, np.broadcast_to(np.arange(num_samples), ids.shape)[answered])
@@ -215,7 +223,10 @@ def check_ids(answer_ids: ArrayLike) -> NDArray[np.int64]:
 
 
 def check_scores(scores: ArrayLike | None, shape: tuple[int, int], rule: str) -> NDArray[np.float64]:
-    """Return the (P, S) weights a rule works with (ones for "majority"), or raise ValueError."""
+    """Return the (P, S) weights a rule works with (ones for "majority"), or raise ValueError.
+
+    A weight is finite, in [0, 1] for "prm_vote", or ``NO_SCORE``.
+    """
     if rule not in SELECTIONS:
         raise ValueError(f"unknown selection rule {rule!r}; choose from {', '.join(SELECTIONS)}")
     if rule == "majority":
@@ -228,6 +239,7 @@ def check_scores(scores: ArrayLike | None, shape: tuple[int, int], rule: str) ->
     bad = ~np.isfinite(weights)
     if rule == "prm_vote":
         bad |= (weights < 0) | (weights > 1)
+    bad &= weights != NO_SCORE
     if bad.any():
         problem, sample = (int(i) for i in np.argwhere(bad)[0])
         wanted = "in [0, 1]" if rule == "prm_vote" else "a finite number"
@@ -245,5 +257,7 @@ def _pick(answers: Sequence[str], scores: Sequence[float] | None, rule: str) -> 
         raise ValueError(f"there is nothing to choose from: {len(answers)} answers, none of them non-empty")
     numbers: dict[str, int] = {}
     ids = [numbers.setdefault(answer, len(numbers)) if answer else -1 for answer in answers]
-    chosen = select([ids], None if scores is None else [scores], rule)
-    return answers[int(chosen[0])]
+    chosen = int(select([ids], None if scores is None else [scores], rule)[0])
+    if chosen < 0:
+        raise ValueError(f"there is nothing to choose from: none of the {len(answers)} answers has a score")
+    return answers[chosen]
