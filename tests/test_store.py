@@ -315,7 +315,7 @@ import sys
 from tests import fakes
 from tts_utils import cli, policies
 seconds = float(sys.argv.pop())
-policies.load_policy = lambda name: fakes.Slow(name=name, seconds=seconds)
+policies.load_policy = lambda name, **options: fakes.Slow(name=name, seconds=seconds)
 cli.app()
 """
 
