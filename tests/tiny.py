@@ -20,7 +20,7 @@ def tokenizer():
 
 
 def tiny_model(seed: int = 0):
-    """An untrained Llama whose logits are spread: samples differ, and few draws fall between two tokens."""
+    """An untrained Llama whose logits are spread, so that samples differ."""
     model = new_model(tokenizer(), "llama", hidden=32, layers=2, heads=2, seed=seed).eval()
     model.config.tie_word_embeddings = False
     rng = torch.Generator().manual_seed(seed)
@@ -29,8 +29,8 @@ def tiny_model(seed: int = 0):
 
 
 def tiny_policy(batch_size: int = 256) -> TransformersPolicy:
-    """A policy that writes noise."""
-    return TransformersPolicy("tiny", tiny_model(), tokenizer(), batch_size)
+    """A policy that writes noise, in float64: no draw falls within rounding of the border of two tokens."""
+    return TransformersPolicy("tiny", tiny_model().double(), tokenizer(), batch_size)
 
 
 def tiny_prm(batch_tokens: int = 16_384) -> MathShepherdPRM:
