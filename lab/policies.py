@@ -37,16 +37,16 @@ class PolicySpec:
     seed: int
 
 
-def _training(millions: float, peak_lr: float = 3e-3, bfloat16: bool = False) -> TrainingConfig:
-    return TrainingConfig(int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, bfloat16=bfloat16)
+def _training(millions: float, peak_lr: float = 3e-3, **options) -> TrainingConfig:
+    return TrainingConfig(int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, **options)
 
 
 POLICIES = (
-    PolicySpec("lab-llama-s", "llama", "terse", 32, 4, 4, _training(40, bfloat16=True), seed=41),
+    PolicySpec("lab-llama-s", "llama", "terse", 32, 4, 4, _training(40, bfloat16=True, stop_loss=0.09), seed=41),
     PolicySpec("lab-llama-m", "llama", "terse", 40, 4, 4, _training(20), seed=42),
     PolicySpec("lab-llama-l", "llama", "terse", 64, 4, 4, _training(30), seed=43),
     PolicySpec("lab-llama-xl", "llama", "terse", 192, 5, 6, _training(25, 2e-3, bfloat16=True), seed=44),
-    PolicySpec("lab-qwen-s", "qwen", "verbose", 32, 4, 4, _training(15, bfloat16=True), seed=51),
+    PolicySpec("lab-qwen-s", "qwen", "verbose", 32, 4, 4, _training(32, bfloat16=True), seed=51),
     PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), seed=52),
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), seed=53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), seed=54),

@@ -36,7 +36,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """One training run: how long, how large a batch, how fast."""
+    """One training run: how long, how large a batch, how fast.
+
+    With ``stop_loss`` the run ends early, at the first logged loss (one every 100 steps) below it. Small models
+    learn to calculate all at once, and when that happens differs by millions of tokens from run to run; a loss
+    fixes how good they get, a number of tokens does not.
+    """
 
     num_tokens: int
     batch_tokens: int = 8192
@@ -46,6 +51,7 @@ class TrainingConfig:
     lm_weight: float = 1.0  # weight of the words beside that of the labels, where there are labels
     bfloat16: bool = False  # multiply in bfloat16; weights and optimiser stay in float32
     compiled: bool = True  # on a CPU with a C++ compiler: fused kernels, twice as fast
+    stop_loss: float | None = None
 
 
 def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
@@ -168,6 +174,8 @@ def train(
             seconds = time.perf_counter() - started
             losses.append((seen, round(mean, 4)))
             log(f"step {step}  {seen / 1e6:.1f}M tokens  loss {mean:.4f}  {seen / seconds:,.0f} tokens/s")
+            if config.stop_loss is not None and mean < config.stop_loss:
+                break
     model.eval()
     model.set_attn_implementation(attention)
     return {
