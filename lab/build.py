@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from lab.policies import PolicySpec, train_policy
 from lab.prms import PRMSpec, train_prm
 from lab.problems import datasets, write_problems
 from lab.recipe import Recipe
-from tts_utils import fill, manifest, searches
+from tts_utils import fill, manifest, searches, table_files
 from tts_utils.policies import TransformersPolicy, load_policy
 from tts_utils.prms import TransformersPRM, load_prm
+from tts_utils.problems import load_problems
+from tts_utils.tables import Table
 
 COMMAND = "python -m lab build"
 
@@ -164,9 +166,13 @@ def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log
 
 
 def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
-    policy = _load(data, spec.name, device)
+    policy = RememberingPolicy(_load(data, spec.name, device))
     sampling = recipe.sampling_of(spec)
+    problems = load_problems(dataset, data=data)
+    others = [other for other in recipe.num_samples if other != dataset]
     for config, n in ((replace(sampling, temperature=0), 1), (sampling, recipe.num_samples[dataset])):
+        for table in _stored([Table("samples", other, spec.name, config) for other in others], data):
+            policy.recall(table, problems, data)
         filled = fill.fill_samples(
             dataset, policy, n, config, limit=recipe.limit, data=data, batch_size=512, progress=_progress(log)
         )
@@ -175,9 +181,16 @@ def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: 
         for prm_spec in recipe.prms:
             if not _is_trained(data, prm_spec, log):
                 continue
-            prm = _load_prm(data, prm_spec.name, device)
+            prm = RememberingPRM(_load_prm(data, prm_spec.name, device))
+            scores = [Table("step_scores", other, spec.name, config, prm=prm.name) for other in others]
+            for table in _stored(scores, data):
+                prm.recall(table, problems, data)
             scored = fill.fill_step_scores(filled.table, prm, limit=recipe.limit, data=data)
             log(f"{prm_spec.name}: {scored.added} samples scored in {scored.seconds:.0f} s")
+
+
+def _stored(tables: Sequence[Table], data: Path) -> list[Table]:
+    return [table for table in tables if table_files.stored_rows(table, data)]
 
 
 def _searches(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:

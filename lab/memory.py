@@ -1,17 +1,23 @@
-"""A policy and a PRM that answer a second time from memory, so that many searches share their draws.
+"""A policy and a PRM that answer a second time from memory, so that tables and searches share their draws.
 
 A draw is fixed by its state, its sample index and the seed, whatever asks for it, and a score by its
 trajectory. The searches of one policy with seven PRMs at three budgets begin in the same states, so most of
-their draws are the same ones; and a PRM meets the same trajectories at every budget.
+their draws are the same ones; and a PRM meets the same trajectories at every budget. Two test sets share
+problems, and so the samples of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from tts_utils import fill, table_files
+from tts_utils.mdp import state_of
 from tts_utils.policies import Policy
 from tts_utils.prms import PRM
-from tts_utils.records import Continuation, SamplingConfig, State, StepScores
+from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
+from tts_utils.tables import Table
 
 
 class RememberingPolicy:
@@ -21,22 +27,43 @@ class RememberingPolicy:
         self.name, self.num_params = policy.name, policy.num_params
         self.revision = getattr(policy, "revision", "")
         self._policy = policy
-        self._known: dict[tuple, list[Continuation]] = {}
+        self._known: dict[tuple, Continuation] = {}
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
     ) -> list[list[Continuation]]:
-        """Give the n continuations of every state, from memory where this very request was made before."""
+        """Give the n continuations of every state; a state is asked again unless all of them are known."""
         firsts = [first] * len(states) if isinstance(first, int) else list(first)
         keys = [
-            (f, n, config, s.problem.problem_id, s.problem.text, s.text)
-            for s, f in zip(states, firsts, strict=True)
+            [_draw(config, state, index) for index in range(start, start + n)]
+            for state, start in zip(states, firsts, strict=True)
         ]
-        new = {key: state for key, state in zip(keys, states, strict=True) if key not in self._known}
+        new = {
+            tuple(draws): (state, start)
+            for draws, state, start in zip(keys, states, firsts, strict=True)
+            if not all(draw in self._known for draw in draws)
+        }
         if new:
-            received = self._policy.sample(list(new.values()), n, config, [key[0] for key in new])
-            self._known.update(zip(new, received, strict=True))
-        return [self._known[key] for key in keys]
+            asked, starts = zip(*new.values(), strict=True)
+            received = self._policy.sample(asked, n, config, starts)
+            for draws, continuations in zip(new, received, strict=True):
+                self._known.update(zip(draws, continuations, strict=True))
+        return [[self._known[draw] for draw in draws] for draws in keys]
+
+    def recall(self, table: Table, problems: Sequence[Problem], data: Path) -> None:
+        """Know the samples of a stored table of this policy, where its problems are among these."""
+        by_id = {problem.problem_id: problem for problem in problems}
+        frame = table_files.to_frame(
+            table_files.load(table, data, sources=fill.revision("policy", self._policy))
+        )
+        for row in frame[frame["problem_id"].isin(by_id)].itertuples():
+            known = Continuation(row.text, row.num_tokens, row.finish_reason)
+            self._known[_draw(table.sampling, State(by_id[row.problem_id]), row.sample)] = known
+
+
+def _draw(config: SamplingConfig, state: State, index: int) -> tuple:
+    """What fixes a draw; a problem's text is part of it, as two data sets may use the same identifiers."""
+    return config, state.problem.problem_id, state.problem.text, state.text, index
 
 
 class RememberingPRM:
@@ -50,8 +77,25 @@ class RememberingPRM:
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Give the scores of every trajectory, from memory where it was read before."""
-        keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
+        keys = [_read(trajectory) for trajectory in trajectories]
         new = {key: t for key, t in zip(keys, trajectories, strict=True) if key not in self._known}
         if new:
             self._known.update(zip(new, self._prm.score(list(new.values())), strict=True))
         return [self._known[key] for key in keys]
+
+    def recall(self, scores: Table, problems: Sequence[Problem], data: Path) -> None:
+        """Know the scores of a stored table of this PRM, where its problems are among these."""
+        by_id = {problem.problem_id: problem for problem in problems}
+        scored = table_files.to_frame(table_files.load(scores, data, sources=fill.revision("prm", self._prm)))
+        samples = table_files.to_frame(table_files.load(replace(scores, kind="samples", prm=""), data))
+        frame = scored.merge(samples[["problem_id", "sample", "text"]], on=["problem_id", "sample"])
+        frame = frame[frame["problem_id"].isin(by_id)].drop_duplicates(["problem_id", "text"])
+        for row in frame.itertuples():
+            if len(row.scores):  # otherwise the completion is empty, or too long for the PRM
+                known = StepScores(tuple(map(float, row.scores)), int(row.num_prm_tokens))
+                self._known[_read(state_of(by_id[row.problem_id], row.text))] = known
+
+
+def _read(trajectory: State) -> tuple:
+    """What fixes the scores of a trajectory."""
+    return trajectory.problem.problem_id, trajectory.problem.text, trajectory.steps

@@ -38,9 +38,9 @@ class Example:
 class TrainingConfig:
     """One training run: how long, how large a batch, how fast.
 
-    With ``stop_loss`` the run ends early, at the first logged loss (one every 100 steps) below it. Small models
-    learn to calculate all at once, and when that happens differs by millions of tokens from run to run; a loss
-    fixes how good they get, a number of tokens does not.
+    With ``stop_loss`` the run ends early, at the first logged loss (one every 100 steps) below it. Small
+    models learn to calculate all at once, and when that happens differs by millions of tokens from run to
+    run; a loss fixes how good they get, a number of tokens does not.
     """
 
     num_tokens: int

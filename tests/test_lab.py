@@ -473,6 +473,38 @@ def test_memory_tells_problems_of_two_data_sets_apart():
     assert [s.scores for s in scored] == [(1.0,), (0.0,)]
 
 
+def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_same_problems(tmp_path):
+    from lab.memory import RememberingPolicy, RememberingPRM
+    from tests.fakes import Counting, FakePRM
+    from tts_utils import fill, table_files
+    from tts_utils.records import Problem, SamplingConfig
+
+    problems = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1)) for i in range(4)]
+    stored, config = tmp_path / "stored", SamplingConfig()
+    large, small = problems[:3], [problems[1], problems[2], problems[3]]
+
+    def filled(name, chosen, n, policy, prm, data):
+        samples = fill.fill_samples(name, policy, n, config, problems=chosen, data=data).table
+        scores = fill.fill_step_scores(samples, prm, problems=chosen, data=data).table
+        frames = [table_files.to_frame(table_files.load(table, data)) for table in (samples, scores)]
+        return samples, scores, frames
+
+    samples, scores, _ = filled("large", large, 16, Counting(), FakePRM(), stored)
+    policy, prm = Counting(), FakePRM()
+    knowing = RememberingPolicy(policy), RememberingPRM(prm)
+    knowing[0].recall(samples, small, stored)
+    knowing[1].recall(scores, small, stored)
+    *_, frames = filled("small", small, 32, *knowing, stored)
+    fresh_policy, fresh_prm = Counting(), FakePRM()
+    *_, alone = filled("small", small, 32, fresh_policy, fresh_prm, tmp_path / "alone")
+    for known, new in zip(frames, alone, strict=True):
+        pd.testing.assert_frame_equal(known, new)
+    asked, wanted = (sum(len(ids) * n for ids, n, _ in p.calls) for p in (policy, fresh_policy))
+    assert (asked, wanted) == (96 - 32, 96)  # 16 samples of p1 and p2 are known
+    read, all_read = ([x for call in p.calls for x in call] for p in (prm, fresh_prm))
+    assert len(all_read) > len(read) and set(read) < set(all_read)
+
+
 @pytest.mark.slow
 def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     from lab import recipe
