@@ -86,9 +86,11 @@ class RememberingPRM:
     def recall(self, scores: Table, problems: Sequence[Problem], data: Path) -> None:
         """Know the scores of a stored table of this PRM, where its problems are among these."""
         by_id = {problem.problem_id: problem for problem in problems}
-        scored = table_files.to_frame(table_files.load(scores, data, sources=fill.revision("prm", self._prm)))
-        samples = table_files.to_frame(table_files.load(replace(scores, kind="samples", prm=""), data))
-        frame = scored.merge(samples[["problem_id", "sample", "text"]], on=["problem_id", "sample"])
+        samples = replace(scores, kind="samples", prm="")
+        sources = {**table_files.sources(samples, data), **fill.revision("prm", self._prm)}
+        scored = table_files.to_frame(table_files.load(scores, data, sources=sources))
+        written = table_files.to_frame(table_files.load(samples, data))[["problem_id", "sample", "text"]]
+        frame = scored.merge(written, on=["problem_id", "sample"])
         frame = frame[frame["problem_id"].isin(by_id)].drop_duplicates(["problem_id", "text"])
         for row in frame.itertuples():
             if len(row.scores):  # otherwise the completion is empty, or too long for the PRM

@@ -478,10 +478,16 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
     from tests.fakes import Counting, FakePRM
     from tts_utils import fill, table_files
     from tts_utils.records import Problem, SamplingConfig
+    from tts_utils.tables import ForeignTable
 
     problems = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1)) for i in range(4)]
     stored, config = tmp_path / "stored", SamplingConfig()
     large, small = problems[:3], [problems[1], problems[2], problems[3]]
+
+    def models(revision="a"):
+        policy, prm = Counting(), FakePRM()
+        policy.revision = prm.revision = revision
+        return policy, prm
 
     def filled(name, chosen, n, policy, prm, data):
         samples = fill.fill_samples(name, policy, n, config, problems=chosen, data=data).table
@@ -489,13 +495,13 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
         frames = [table_files.to_frame(table_files.load(table, data)) for table in (samples, scores)]
         return samples, scores, frames
 
-    samples, scores, _ = filled("large", large, 16, Counting(), FakePRM(), stored)
-    policy, prm = Counting(), FakePRM()
+    samples, scores, _ = filled("large", large, 16, *models(), stored)
+    policy, prm = models()
     knowing = RememberingPolicy(policy), RememberingPRM(prm)
     knowing[0].recall(samples, small, stored)
     knowing[1].recall(scores, small, stored)
     *_, frames = filled("small", small, 32, *knowing, stored)
-    fresh_policy, fresh_prm = Counting(), FakePRM()
+    fresh_policy, fresh_prm = models()
     *_, alone = filled("small", small, 32, fresh_policy, fresh_prm, tmp_path / "alone")
     for known, new in zip(frames, alone, strict=True):
         pd.testing.assert_frame_equal(known, new)
@@ -503,6 +509,11 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
     assert (asked, wanted) == (96 - 32, 96)  # 16 samples of p1 and p2 are known
     read, all_read = ([x for call in p.calls for x in call] for p in (prm, fresh_prm))
     assert len(all_read) > len(read) and set(read) < set(all_read)
+    policy, prm = models("b")  # other weights remember nothing
+    with pytest.raises(ForeignTable):
+        RememberingPolicy(policy).recall(samples, small, stored)
+    with pytest.raises(ForeignTable):
+        RememberingPRM(prm).recall(scores, small, stored)
 
 
 @pytest.mark.slow
