@@ -204,6 +204,32 @@ def test_scores_equal_the_reference_at_every_batch_size(kind, batch_tokens, coun
 
 
 @kinds
+@pytest.mark.parametrize("batch_tokens", [1, 700, 10**6])
+def test_what_trajectories_of_a_problem_share_is_read_once(kind, batch_tokens):
+    prm = prm_for(kind, batch_tokens)
+    # Three problems with ten trajectories each, taken in turn, and one problem with two.
+    states = [
+        State(problem(p), (*STEPS[: 1 + k % 3], f"So {k} is {k * p}.\n\n"))
+        for k in range(10)
+        for p in ((0, 1, 2, 3) if k < 2 else (0, 1, 2))
+    ]
+    run = []
+    hook = prm.model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: run.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    try:
+        found = prm.score(states)
+    finally:
+        hook.remove()
+    for state, result in zip(states, found, strict=True):
+        assert result.scores == pytest.approx(REFERENCES[kind](state), abs=1e-5)
+    counted = sum(result.num_tokens for result in found)
+    assert counted == sum(len(prm.format.encode(state).ids) for state in states)
+    if batch_tokens < 10**6:  # in a batch of everything there are many pads
+        assert sum(run) < 0.9 * counted
+
+
+@kinds
 def test_batches_of_one_and_of_sixty_four_are_what_was_tested(kind):
     lengths = [len(prm_for(kind).format.encode(trajectory(i)).ids) for i in range(64)]
     assert len(set(lengths)) > 10

@@ -18,6 +18,7 @@ does the batching.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
@@ -54,6 +55,9 @@ __all__ = [
 
 OPTIONS = {"transformers": {"batch_tokens": COUNT}, "vllm": {}}  # vllm: whatever the engine takes
 """The backends of PRMs, and the options of each."""
+
+MIN_SHARING = 8
+"""Trajectories of a problem that a PRM must be given at once to read what they share only once."""
 
 TOO_LONG = StepScores((), 0, too_long=True)
 """What a PRM says of a trajectory that is longer than it can read. Such a trajectory has no scores: it casts
@@ -205,39 +209,64 @@ class TransformersPRM:
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step; see :class:`PRM`.
 
-        Sequences of like length share a batch, padded on the right. Only the hidden states at the steps
-        go through the head, in float32. A trajectory without steps has no scores and costs nothing, nor does
-        one of more tokens than the model reads.
+        What all trajectories of a problem begin with (its text, as a rule) is read once, unless there are
+        few of them. Sequences of like length share a batch, padded on the right. Only the hidden states at
+        the steps go through the head, in float32. A trajectory without steps has no scores and costs nothing,
+        nor does one of more tokens than the model reads. Tokens are counted as if each were read alone.
 
         Raises:
             BadScores: scores and steps differ in number, or a score is not in [0, 1].
         """
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         limit = getattr(self.model.config, "max_position_embeddings", None) or math.inf
-        lengths = [len(ids) for ids, _ in encoded]
-        results = [TOO_LONG if length > limit else StepScores((), 0) for length in lengths]
-        for batch in batches([length if length <= limit else 0 for length in lengths], self.batch_tokens):
-            rows = self._score_batch([encoded[i] for i in batch])
-            for i, row in zip(batch, rows, strict=True):
+        results = [TOO_LONG if len(ids) > limit else StepScores((), 0) for ids, _ in encoded]
+        groups: dict[tuple[str, str], list[int]] = {}
+        for i, (trajectory, (ids, _)) in enumerate(zip(trajectories, encoded, strict=True)):
+            if 0 < len(ids) <= limit:
+                key = (trajectory.problem.problem_id, trajectory.problem.text)
+                groups.setdefault(key, []).append(i)
+        few = [i for group in groups.values() if len(group) < MIN_SHARING for i in group]
+        for group in (few, *(group for group in groups.values() if len(group) >= MIN_SHARING)):
+            sequences = [encoded[i] for i in group]
+            for i, row in zip(group, self._score_group(sequences, 0 if group is few else None), strict=True):
                 results[i] = StepScores(row, len(encoded[i].ids))
         check_scores(trajectories, results)
         return results
 
-    def _score_batch(self, sequences: Sequence[Encoded]) -> list[tuple[float, ...]]:
+    def _score_group(self, sequences: list[Encoded], shared: int | None) -> list[tuple[float, ...]]:
+        """Score sequences whose first ``shared`` tokens are the same; None finds out how many they are."""
         import torch
 
-        width = max(len(ids) for ids, _ in sequences)
-        device = self.model.device
-        ids = torch.tensor([s.ids + [0] * (width - len(s.ids)) for s in sequences], device=device)
-        real = torch.tensor([[1] * len(s.ids) + [0] * (width - len(s.ids)) for s in sequences], device=device)
-        rows = [row for row, s in enumerate(sequences) for _ in s.positions]
-        columns = [column for s in sequences for column in s.positions]
+        shared = common_prefix(sequences) if shared is None else shared
+        results: list[tuple[float, ...]] = [()] * len(sequences)
         with torch.inference_mode():
-            hidden = self.model.base_model(
-                input_ids=ids, attention_mask=real, use_cache=False
-            ).last_hidden_state  # (B, T, D)
-            flat = iter(self.format.read(self.model, hidden[rows, columns].float()).tolist())
-        return [tuple(next(flat) for _ in s.positions) for s in sequences]
+            past = self._read([sequences[0].ids[:shared]], keep=True).past_key_values if shared else None
+            for batch in batches([len(s.ids) for s in sequences], self.batch_tokens):
+                chosen = [sequences[i] for i in batch]
+                width = max(len(s.ids) for s in chosen)
+                ids = [s.ids[shared:] + [0] * (width - len(s.ids)) for s in chosen]
+                rows = [row for row, s in enumerate(chosen) for _ in s.positions]
+                columns = [column - shared for s in chosen for column in s.positions]
+                hidden = self._read(ids, past).last_hidden_state[rows, columns]  # (steps in all, D)
+                flat = iter(self.format.read(self.model, hidden.float()).tolist())
+                for i, s in zip(batch, chosen, strict=True):
+                    results[i] = tuple(next(flat) for _ in s.positions)
+        return results
+
+    def _read(self, ids: list[list[int]], past=None, keep: bool = False):
+        """Run the transformer over (B, T) tokens, behind the cache of one sequence where there is one.
+
+        Attention is causal and pads stand on the right, so that no token looks at a pad. ``keep`` gives the
+        cache of these tokens.
+        """
+        import torch
+
+        if past is not None:
+            past = copy.deepcopy(past)
+            past.batch_repeat_interleave(len(ids))
+        return self.model.base_model(
+            input_ids=torch.tensor(ids, device=self.model.device), past_key_values=past, use_cache=keep
+        )
 
 
 class MathShepherdPRM(TransformersPRM):
@@ -245,6 +274,17 @@ class MathShepherdPRM(TransformersPRM):
 
     def __init__(self, name: str, model, tokenizer, batch_tokens: int = 16_384, revision: str = "") -> None:
         super().__init__(name, model, MathShepherdFormat(tokenizer), batch_tokens, revision)
+
+
+def common_prefix(sequences: Sequence[Encoded]) -> int:
+    """How many first tokens all sequences share, the first position that is scored not among them.
+
+    >>> common_prefix([Encoded([7, 8, 9, 4], [3]), Encoded([7, 8, 9, 5], [2, 3])])
+    2
+    """
+    most = min(min(len(s.ids) - 1, *s.positions) for s in sequences)
+    first = sequences[0].ids
+    return next((k for k in range(most) if any(s.ids[k] != first[k] for s in sequences)), most)
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
