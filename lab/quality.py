@@ -10,6 +10,7 @@ import pandas as pd
 from lab.checker import first_error
 from tts_utils import store, table_files
 from tts_utils.problems import data_dir
+from tts_utils.tables import StoreMiss
 
 KEY = ["problem_id", "sample"]
 SAMPLES = 8  # of each problem; more of one problem tell little more
@@ -18,7 +19,7 @@ RESAMPLES = 1000
 
 
 def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = None) -> pd.DataFrame:
-    """Every PRM on the first samples of every policy, judged by the exact step checker.
+    """Every PRM on the first samples of every policy, judged by the exact step checker, as far as stored.
 
     A PRM's verdict on a solution is the first step that it scores below one half, or "no error". As in
     ProcessBench (Zheng et al. 2024, arXiv:2412.06559): the share of erroneous solutions whose first wrong
@@ -41,12 +42,18 @@ def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = N
         if table.sampling.temperature == 0:
             continue
         where = {"dataset": dataset, "policy": table.policy, "config": table.sampling, "data": data}
-        labels = store.read_step_labels(**where, n=SAMPLES)
+        try:
+            labels = store.read_step_labels(**where, n=SAMPLES)
+        except StoreMiss:  # still being filled
+            continue
         labels["truth"] = labels["labels"].map(first_error)
         for scored in table_files.stored(data, "step_scores", dataset, table.policy):
             if scored.sampling != table.sampling:
                 continue
-            scores = store.read_step_scores(prm=scored.prm, **where, n=SAMPLES)
+            try:
+                scores = store.read_step_scores(prm=scored.prm, **where, n=SAMPLES)
+            except StoreMiss:
+                continue
             frame = labels.merge(scores[[*KEY, "scores"]], on=KEY)
             # An empty completion has no steps to judge, and one that is too long no scores.
             frame = frame[(frame["labels"].map(len) > 0) & (frame["scores"].map(len) > 0)]

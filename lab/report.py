@@ -16,6 +16,7 @@ from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pa
 from tts_utils.policies import Policy
 from tts_utils.problems import data_dir, load_problems
 from tts_utils.records import Problem, SamplingConfig, State
+from tts_utils.tables import StoreMiss
 from tts_utils.voting import NO_SCORE, select
 
 KEY = ["problem_id", "sample"]
@@ -24,7 +25,7 @@ KEY = ["problem_id", "sample"]
 def health(
     dataset: str, repairing: Collection[str] = (), seed: int = 0, data: Path | None = None
 ) -> pd.DataFrame:
-    """Every health figure of every policy and PRM that has tables of this data set.
+    """Every health figure of every policy and PRM whose tables of this data set are whole.
 
     Args:
         dataset: the test set.
@@ -44,8 +45,11 @@ def health(
     for table in tables:
         greedy = table.sampling.temperature == 0
         where = {"dataset": dataset, "policy": table.policy, "config": table.sampling, "data": data}
-        samples = store.read_samples(**where)
-        labels = store.read_step_labels(**where)
+        try:
+            samples = store.read_samples(**where)
+            labels = store.read_step_labels(**where)
+        except StoreMiss:  # still being filled
+            continue
         frame = samples.merge(labels[[*KEY, "labels"]], on=KEY)
         if greedy:
             rows.append((table.policy, "", "greedy accuracy", _share(frame, frame["correct"])))
@@ -58,7 +62,10 @@ def health(
         rows += [(table.policy, "", *row) for row in _policy_rows(frame, pool, problems, seed)]
         for scored in table_files.stored(data, "step_scores", dataset, table.policy):
             if scored.sampling == table.sampling:
-                scores = store.read_step_scores(prm=scored.prm, **where)
+                try:
+                    scores = store.read_step_scores(prm=scored.prm, **where)
+                except StoreMiss:
+                    continue
                 rows += [(table.policy, scored.prm, *row) for row in _prm_rows(frame, scores, pool, seed)]
     return pd.DataFrame(
         [(*row[:-1], *row[-1]) for row in rows],

@@ -599,8 +599,10 @@ def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path)
     (tmp_path / "problems").mkdir()
     (tmp_path / "problems/toy.jsonl").write_text(fakes.as_jsonl(fakes.problems(4)))
     samples = store.fill_samples("toy", Policy(), 9, data=tmp_path).table
-    assert store.fill_step_scores(samples, PRM(), data=tmp_path).unscored == 12
     store.fill_step_labels(samples, lambda _, steps: ["{7}" not in step for step in steps], data=tmp_path)
+    store.fill_step_scores(samples, PRM(), limit=2, data=tmp_path)
+    assert process_bench("toy", data=tmp_path).empty  # a table that is still being filled is left out
+    assert store.fill_step_scores(samples, PRM(), data=tmp_path).unscored == 12
     bench = process_bench("toy", data=tmp_path).set_index("measure")
     # Of the first 8 samples of a problem three are right and short, three wrong, two not read.
     assert bench["n"].to_dict() == {"error": 12, "correct": 12, "F1": 24} and (bench["estimate"] == 1).all()
