@@ -87,9 +87,11 @@ def _peak(device: str) -> int:
 
 @contextmanager
 def forward_passes(module) -> Iterator[list[int]]:
-    """Count how often a torch module is called, as the length of the list that is given."""
+    """Note every call of a transformer: the list that is given holds the tokens of each, padding included."""
     seen: list[int] = []
-    handle = module.register_forward_hook(lambda *_: seen.append(1))
+    handle = module.register_forward_hook(
+        lambda _, args, kwargs, out: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
     try:
         yield seen
     finally:

@@ -1,7 +1,8 @@
 """Scoring with a PRM in batches of a token budget, against one sequence per forward pass.
 
-The same code on both sides but for the budget; so the baseline, too, projects hidden states at step
-positions only. The trajectories are samples of a policy, drawn anew, each distinct one once.
+The same code on both sides; so the baseline, too, projects hidden states at step positions only. But it is
+given one trajectory at a time: nothing is batched, and what the trajectories of a problem share is read again
+for each of them. The trajectories are samples of a policy, drawn anew, each distinct one once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.common import (
 )
 from tts_utils import mdp
 from tts_utils.policies import load_policy
-from tts_utils.prms import TransformersPRM, batches, load_prm
+from tts_utils.prms import TransformersPRM, load_prm
 from tts_utils.records import SamplingConfig
 
 
@@ -59,13 +60,18 @@ def main(argv: list[str] | None = None) -> None:
         f"median of {args.repeats}.",
     )
     rows, reference, alone = [], None, 0.0
-    for budget in (1, *args.batch_tokens):  # a budget of 1: every sequence goes alone
-        scorer = TransformersPRM(prm.name, prm.model, prm.format, budget)
+    for budget in (0, *args.batch_tokens):
+        scorer = TransformersPRM(prm.name, prm.model, prm.format, budget or max(lengths))
+        size = len(states) if budget else 1  # of what is given at once
+
+        def score(given, scorer=scorer, size=size):
+            return [r for start in range(0, len(given), size) for r in scorer.score(given[start:][:size])]
+
         with forward_passes(prm.model.base_model) as passes:
-            scorer.score(states[:64])  # to warm up
+            score(states[:64])  # to warm up
             passes.clear()
             results, cost = measure(
-                lambda scorer=scorer: scorer.score(states), repeats=args.repeats, device=args.device
+                lambda score=score: score(states), repeats=args.repeats, device=args.device
             )
         if any(result.too_long for result in results):
             raise SystemExit(
@@ -73,24 +79,26 @@ def main(argv: list[str] | None = None) -> None:
             )
         flat = [score for result in results for score in result.scores]
         reference, alone = reference or flat, alone or cost.seconds
-        grouped = batches(lengths, budget)
-        sizes = [len(batch) * max(lengths[i] for i in batch) for batch in grouped]  # padding included
-        best = ceiling(prm.model.base_model, round(statistics.median(sizes)))
+        best = ceiling(prm.model.base_model, round(statistics.median(passes)))
         rows.append(
             {
-                "batch": f"{budget:,} tokens" if budget > 1 else "one sequence",
+                "batch": f"{budget:,} tokens" if budget else "one sequence",
                 "forward passes": len(passes) // args.repeats,
                 "seconds": cost.seconds,
                 "sequences/s": len(states) / cost.seconds,
                 "tokens/s": sum(lengths) / cost.seconds,
                 "against one sequence": alone / cost.seconds,
-                "% padding": 100 * (1 - sum(lengths) / sum(sizes)),
+                "% of tokens run": 100 * sum(passes) / args.repeats / sum(lengths),
                 "% of matmul ceiling": 100 * sum(lengths) / cost.seconds / best.tokens_per_second,
                 "largest difference": max(abs(a - b) for a, b in zip(flat, reference, strict=True)),
                 "peak MiB": mib(cost.peak),
             }
         )
     table(rows)
+    print(
+        "\nTokens are those of all trajectories. Fewer are run, padding included, as what the trajectories "
+        "of a problem share is read once."
+    )
 
 
 if __name__ == "__main__":
