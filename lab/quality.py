@@ -94,7 +94,8 @@ def _rows(problem_ids: pd.Series, said: pd.Series, truth: pd.Series, rng: np.ran
     for i, (name, n) in enumerate(
         (("error", totals[1]), ("correct", totals[3]), ("F1", totals[1] + totals[3]))
     ):
-        low, high = np.nanpercentile(drawn[:, i], [2.5, 97.5])
+        known = drawn[~np.isnan(drawn[:, i]), i]
+        low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
         yield name, float(found[0, i]), float(low), float(high), int(n)
 
 

@@ -573,6 +573,8 @@ def test_process_bench_by_hand():
     assert rows["error"] == (pytest.approx(1 / 3), 3)
     assert rows["correct"] == (pytest.approx(1 / 2), 2)
     assert rows["F1"] == (pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)), 5)
+    wrong = {name: row for name, *row in _rows(ids[:2], said[:2], truth[:2], np.random.default_rng(0))}
+    assert wrong["error"][0] == 0.5 and np.isnan(wrong["correct"][:3]).all() and wrong["correct"][3] == 0
 
 
 def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path):
