@@ -43,7 +43,7 @@ def phenomena(recipe: Recipe, dataset: str, data: Path | None = None, seed: int 
     for claim in (by_prm, by_difficulty, by_size, against_larger):
         rows += claim(found, order, rng)
     rows += against_long([p.name for p in recipe.policies], found, rng)
-    rows += by_f1(found, order, process_bench(dataset, seed, data))
+    rows += by_f1(found, order, process_bench(dataset, seed, data, recipe.limit))
     return pd.DataFrame(
         [(claim, case, *interval) for claim, case, interval in rows],
         columns=["claim", "case", "estimate", "low", "high", "n"],

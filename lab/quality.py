@@ -9,7 +9,7 @@ import pandas as pd
 
 from lab.checker import first_error
 from tts_utils import store, table_files
-from tts_utils.problems import data_dir
+from tts_utils.problems import data_dir, load_problems
 from tts_utils.tables import StoreMiss
 
 KEY = ["problem_id", "sample"]
@@ -18,7 +18,9 @@ THRESHOLD = 0.5
 RESAMPLES = 1000
 
 
-def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = None) -> pd.DataFrame:
+def process_bench(
+    dataset: str = "lab-500", seed: int = 0, data: Path | None = None, limit: int | None = None
+) -> pd.DataFrame:
     """Every PRM on the first samples of every policy, judged by the exact step checker, as far as stored.
 
     A PRM's verdict on a solution is the first step that it scores below one half, or "no error". As in
@@ -31,17 +33,20 @@ def process_bench(dataset: str = "lab-500", seed: int = 0, data: Path | None = N
         dataset: the test set.
         seed: of the bootstrap.
         data: the data directory; None means ``data_dir()``.
+        limit: only the first so many problems.
 
     Returns:
         Columns policy, prm, measure ("error", "correct", "F1"), estimate, low, high (95 %, bootstrap over
         problems), n (solutions behind it).
     """
     data = data_dir() if data is None else data
+    problems = load_problems(dataset, data=data)[:limit]
     rows = []
     for table in table_files.stored(data, "samples", dataset):
         if table.sampling.temperature == 0:
             continue
-        where = {"dataset": dataset, "policy": table.policy, "config": table.sampling, "data": data}
+        where = {"dataset": dataset, "policy": table.policy, "config": table.sampling}
+        where |= {"problems": problems, "data": data}
         try:
             labels = store.read_step_labels(**where, n=SAMPLES)
         except StoreMiss:  # still being filled

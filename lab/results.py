@@ -10,7 +10,7 @@ import pandas as pd
 
 from lab.recipe import Recipe
 from tts_utils import metrics, searches, store, voting
-from tts_utils.problems import data_dir
+from tts_utils.problems import data_dir, load_problems
 from tts_utils.tables import StoreMiss
 
 RESAMPLES = 100
@@ -49,32 +49,33 @@ def results(recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 
     All rules and PRMs see the same random subsets of a pool, so that differences are paired.
     """
     data = data_dir() if data is None else data
+    which = {"problems": load_problems(dataset, data=data)[: recipe.limit], "data": data}
     found: list[Result] = []
     for spec in recipe.policies:
         sampling = recipe.sampling_of(spec)
         try:
-            cot = store.read_pool(dataset, spec.name, config=replace(sampling, temperature=0), data=data)
-            pool = store.read_pool(dataset, spec.name, config=sampling, data=data)
+            cot = store.read_pool(dataset, spec.name, config=replace(sampling, temperature=0), **which)
+            pool = store.read_pool(dataset, spec.name, config=sampling, **which)
         except StoreMiss:
             continue
         tokens = float(cot.num_tokens.mean())
         found.append(Result(spec.name, "", "greedy", "", 1, cot.correct[:, 0].astype(float), tokens, 0.0))
-        found += _of_pool(spec.name, pool, recipe, dataset, sampling, data, seed)
+        found += _of_pool(spec.name, pool, recipe, dataset, sampling, which, seed)
         if dataset in recipe.search_sets:
             for prm in recipe.prms:
                 for search in recipe.grid(spec.name, prm.name):
-                    found += _of_search(spec.name, prm.name, search, dataset, sampling, data)
+                    found += _of_search(spec.name, prm.name, search, dataset, sampling, which)
     return found
 
 
-def _of_pool(policy, pool, recipe, dataset, sampling, data, seed) -> list[Result]:
+def _of_pool(policy, pool, recipe, dataset, sampling, which, seed) -> list[Result]:
     size = pool.correct.shape[1]
     budgets = [n for n in (4, 16, 64, 256) if n <= size]
     methods = {("", "majority_vote"): (None, "majority")}
     read = {"": 0.0}
     for prm in recipe.prms:
         try:
-            scores = store.read_step_scores(dataset, policy, prm.name, config=sampling, data=data)
+            scores = store.read_step_scores(dataset, policy, prm.name, config=sampling, **which)
         except StoreMiss:
             continue
         scored = store.with_scores(pool, scores, "last")
@@ -102,9 +103,9 @@ def _of_pool(policy, pool, recipe, dataset, sampling, data, seed) -> list[Result
     ]
 
 
-def _of_search(policy, prm, search, dataset, sampling, data) -> list[Result]:
+def _of_search(policy, prm, search, dataset, sampling, which) -> list[Result]:
     try:
-        trees = searches.replay(dataset, policy, prm, search, config=sampling, data=data)
+        trees = searches.replay(dataset, policy, prm, search, config=sampling, **which)
     except StoreMiss:
         return []
     pool = store.pool_of(trees)
