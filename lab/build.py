@@ -17,7 +17,8 @@ from lab.prms import PRMSpec, train_prm
 from lab.problems import datasets, write_problems
 from lab.recipe import Recipe
 from tts_utils import fill, manifest, searches, table_files
-from tts_utils.policies import TransformersPolicy, load_policy
+from tts_utils.policies import load_policy
+from tts_utils.policy_transformers import TransformersPolicy
 from tts_utils.prms import TransformersPRM, load_prm
 from tts_utils.problems import load_problems
 from tts_utils.tables import Table

@@ -481,7 +481,7 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
     from tts_utils.tables import ForeignTable
 
     problems = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1)) for i in range(4)]
-    stored, config = tmp_path / "stored", SamplingConfig()
+    stored, config, width = tmp_path / "stored", SamplingConfig(), fill.SAMPLES_PER_BLOCK
     large, small = problems[:3], [problems[1], problems[2], problems[3]]
 
     def models(revision="a"):
@@ -495,18 +495,18 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
         frames = [table_files.to_frame(table_files.load(table, data)) for table in (samples, scores)]
         return samples, scores, frames
 
-    samples, scores, _ = filled("large", large, 16, *models(), stored)
+    samples, scores, _ = filled("large", large, width, *models(), stored)
     policy, prm = models()
     knowing = RememberingPolicy(policy), RememberingPRM(prm)
     knowing[0].recall(samples, small, stored)
     knowing[1].recall(scores, small, stored)
-    *_, frames = filled("small", small, 32, *knowing, stored)
+    *_, frames = filled("small", small, 2 * width, *knowing, stored)
     fresh_policy, fresh_prm = models()
-    *_, alone = filled("small", small, 32, fresh_policy, fresh_prm, tmp_path / "alone")
+    *_, alone = filled("small", small, 2 * width, fresh_policy, fresh_prm, tmp_path / "alone")
     for known, new in zip(frames, alone, strict=True):
         pd.testing.assert_frame_equal(known, new)
     asked, wanted = (sum(len(ids) * n for ids, n, _ in p.calls) for p in (policy, fresh_policy))
-    assert (asked, wanted) == (96 - 32, 96)  # 16 samples of p1 and p2 are known
+    assert (asked, wanted) == (4 * width, 6 * width)  # the first block of p1 and p2 is known
     read, all_read = ([x for call in p.calls for x in call] for p in (prm, fresh_prm))
     assert len(all_read) > len(read) and set(read) < set(all_read)
     policy, prm = models("b")  # other weights remember nothing

@@ -5,13 +5,19 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from transformers.cache_utils import DynamicCache  # noqa: E402
+
 from tests.fakes import FakePRM  # noqa: E402
 from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
-from tts_utils.policies import UnknownModel, _choose, load_policy  # noqa: E402
+from tts_utils.kv_cache import give_room  # noqa: E402
+from tts_utils.policies import UnknownModel, load_policy  # noqa: E402
 from tts_utils.policy_requests import PromptTooLong, sample_each  # noqa: E402
+from tts_utils.policy_transformers import _choose, _places  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.search import run  # noqa: E402
 from tts_utils.tree_search import beam_search  # noqa: E402
@@ -138,6 +144,68 @@ def test_every_token_that_is_generated_is_reported_and_no_other():
         assert sum(c.num_tokens for pool in pools for c in pool) == sum(generated)
     with pytest.raises(ValueError, match=r"greedy decoding .* ask for 1"):
         policy.sample([State(problem())], 2, config)
+
+
+def test_samples_that_have_written_the_same_are_run_once():
+    """Sixty samples of a policy that is nearly sure share nearly all of their tokens."""
+    policy, rows = tiny_policy(), []
+    forward = policy.model.forward
+
+    def counted(*args, **kwargs):
+        rows.append(kwargs["input_ids"].shape[0])
+        return forward(*args, **kwargs)
+
+    policy.model.forward = counted
+    config = SamplingConfig(temperature=0.15, max_tokens=12, seed=4)
+    states = [State(problem(0)), State(problem(1))]
+    pools = policy.sample(states, 60, config)
+    tokens = sum(c.num_tokens for pool in pools for c in pool)
+    distinct = {(i, c.text) for i, pool in enumerate(pools) for c in pool}
+    assert 2 < len(distinct) < 60, "all the same or all different: this test tests nothing"
+    assert sum(rows) <= 2 + len(distinct) * 12 < tokens / 2
+    for first in (0, 17, 59):
+        alone = [pool[0] for pool in policy.sample(states, 1, config, first)]
+        assert alone == [pool[first] for pool in pools]
+
+
+@given(st.data())
+def test_branches_go_where_a_row_is_free_and_every_row_continues_its_parent(data):
+    num_rows = data.draw(st.integers(1, 12))
+    parents = data.draw(st.lists(st.integers(0, num_rows - 1), min_size=1, max_size=12))
+    order, places = _places(parents, num_rows)
+    assert len(set(places)) == len(places) == len(parents)
+    assert [order[place] for place in places] == parents
+    assert len(order) <= max(num_rows, len(parents))
+    if len(parents) > 0.75 * num_rows:  # nothing is moved that need not be
+        kept = set(parents)
+        assert all(order[row] == row and row in places for row in kept)
+
+
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_a_cache_with_room_holds_what_a_cache_that_is_copied_holds(data):
+    rng = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    rows = data.draw(st.integers(1, 3))
+    plain, roomy = DynamicCache(), DynamicCache()
+    start = [torch.randn(rows, 2, 3, 4, generator=rng) for _ in range(2)]
+    for cache in (plain, roomy):
+        for layer in range(2):
+            cache.update(*start, layer)
+    give_room(roomy)
+    for _ in range(data.draw(st.integers(1, 12))):
+        if data.draw(st.booleans()):
+            order = data.draw(st.lists(st.integers(0, rows - 1), min_size=1, max_size=2 * rows + 1))
+            rows = len(order)
+            for cache in (plain, roomy):
+                cache.batch_select_indices(torch.tensor(order))
+        else:
+            new = [torch.randn(rows, 2, 1, 4, generator=rng) for _ in range(2)]
+            for layer in range(2):
+                wanted, given = (cache.update(*new, layer) for cache in (plain, roomy))
+                assert all(torch.equal(a, b) for a, b in zip(wanted, given, strict=True))
+        assert plain.get_seq_length() == roomy.get_seq_length()
+        for a, b in zip(plain.layers, roomy.layers, strict=True):
+            assert torch.equal(a.keys, b.keys) and torch.equal(a.values, b.values)
 
 
 def test_no_limit_of_the_context_ends_a_search():

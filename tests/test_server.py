@@ -13,10 +13,10 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.tiny import problem, tiny_model, tokenizer
-from tts_utils import policies
 from tts_utils.policies import BackendError, UnknownModel, load_policy
 from tts_utils.policy_requests import request_seed
 from tts_utils.policy_server import Server
+from tts_utils.policy_transformers import TransformersPolicy
 from tts_utils.records import Continuation, Problem, SamplingConfig, State
 
 CONFIG = SamplingConfig(temperature=0.7, max_tokens=50, seed=3)
@@ -108,7 +108,7 @@ def test_every_sample_is_a_request_with_its_own_seed_and_exact_token_ids(server,
     states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 2)) for i in range(5)]
     pool = policy.sample(states, 3, CONFIG)
     for state, row in zip(states, pool, strict=True):
-        ids = policies.TransformersPolicy("t", tiny_model(), tokenizer()).prompt_ids(state)
+        ids = TransformersPolicy("t", tiny_model(), tokenizer()).prompt_ids(state)
         assert policy.prompt_ids(state) == ids
         for i, continuation in enumerate(row):
             text = f"{len(ids)}:{request_seed(3, ids, i)}."

@@ -33,13 +33,13 @@ from tts_utils import policy_vllm, prm_vllm  # noqa: E402
 from tts_utils.mdp import state_of  # noqa: E402
 from tts_utils.policies import (  # noqa: E402
     BackendError,
-    TransformersPolicy,
     UnknownModel,
     find_model,
     load_policy,
 )
 from tts_utils.policy_requests import request_seed  # noqa: E402
 from tts_utils.policy_server import find_served_model  # noqa: E402
+from tts_utils.policy_transformers import TransformersPolicy  # noqa: E402
 from tts_utils.prm_formats import FORMATS  # noqa: E402
 from tts_utils.prm_heads import head_model_class  # noqa: E402
 from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402

@@ -8,7 +8,7 @@ import torch
 
 from lab.policies import new_model
 from lab.tokenizer import build_tokenizer
-from tts_utils.policies import TransformersPolicy
+from tts_utils.policy_transformers import TransformersPolicy
 from tts_utils.prms import MathShepherdPRM
 from tts_utils.records import Problem
 
