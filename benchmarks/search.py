@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.common import forward_passes, heading, measure, mib, parser, set_threads, spread, table
 from tts_utils import mdp, search
 from tts_utils.policies import load_policy
+from tts_utils.policy_requests import first_indices
 from tts_utils.prms import load_prm
 from tts_utils.records import Problem, SamplingConfig, SearchNode, SearchResult, State
 from tts_utils.tree_search import TreeSearch
@@ -38,7 +39,7 @@ class Watched:
         self.calls["sample"][len(states[0].steps) + 1] += len(states) if self.one_by_one else 1
         began = time.perf_counter()
         if self.one_by_one:
-            firsts = [first] * len(states) if isinstance(first, int) else first
+            firsts = first_indices(states, n, config, first)
             rows = [self.policy.sample([s], n, config, [f])[0] for s, f in zip(states, firsts, strict=True)]
         else:
             rows = self.policy.sample(states, n, config, first)

@@ -15,6 +15,7 @@ from pathlib import Path
 from tts_utils import fill, table_files
 from tts_utils.mdp import state_of
 from tts_utils.policies import Policy
+from tts_utils.policy_requests import first_indices
 from tts_utils.prms import PRM
 from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
 from tts_utils.tables import Table
@@ -33,7 +34,7 @@ class RememberingPolicy:
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
     ) -> list[list[Continuation]]:
         """Give the n continuations of every state; a state is asked again unless all of them are known."""
-        firsts = [first] * len(states) if isinstance(first, int) else list(first)
+        firsts = first_indices(states, n, config, first)
         keys = [
             [_draw(config, state, index) for index in range(start, start + n)]
             for state, start in zip(states, firsts, strict=True)

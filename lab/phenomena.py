@@ -127,34 +127,27 @@ def against_long(order: Sequence[str], found: Sequence[Result], rng: np.random.G
 
 
 def by_f1(found: Sequence[Result], order: Sequence[str], quality: pd.DataFrame) -> Iterator[Row]:
-    """Figure 6, for every policy, method and budget with four PRMs or more; see :func:`by_ability`."""
+    """Figure 6: how the PRMs' F1 at finding errors goes with what a policy reaches with them.
+
+    Spearman's rank correlation over the PRMs, for every policy, method and budget that has four or more; its
+    interval (Fisher's transform) says that they are few.
+    """
     f1 = quality[quality["measure"] == "F1"]
     for policy in order:
         of_policy = dict(f1.loc[f1["policy"] == policy, ["prm", "estimate"]].itertuples(index=False))
         for method in METHODS:
             here = [r for r in _voted(found, method) if r.policy == policy and r.prm in of_policy]
             for budget in sorted({r.budget for r in here}):
-                if sum(r.budget == budget for r in here) >= 4:
-                    case = f"{policy}, {method} N = {budget}"
+                pairs = [(of_policy[r.prm], r.right.mean()) for r in here if r.budget == budget]
+                if len(pairs) >= 4:
                     yield (
                         "figure 6: F1 and accuracy",
-                        case,
-                        by_ability(found, of_policy, policy, method, budget),
+                        f"{policy}, {method} N = {budget}",
+                        _rank_correlation(pairs),
                     )
 
 
-def by_ability(
-    found: Sequence[Result], f1: dict[str, float], policy: str, method: str, budget: int
-) -> Interval:
-    """Figure 6: how the PRMs' F1 at finding errors goes with what one policy reaches with them.
-
-    Spearman's rank correlation over the PRMs; its interval (Fisher's transform) says that they are few.
-    """
-    pairs = [
-        (f1[r.prm], r.right.mean())
-        for r in _voted(found, method)
-        if r.policy == policy and r.budget == budget and r.prm in f1
-    ]
+def _rank_correlation(pairs: Sequence[tuple[float, float]]) -> Interval:
     rho = float(spearmanr(*zip(*pairs, strict=True)).statistic)
     near, spread = np.arctanh(np.clip(rho, -0.999, 0.999)), 1.96 / np.sqrt(max(len(pairs) - 3, 1))
     return Interval(rho, float(np.tanh(near - spread)), float(np.tanh(near + spread)), len(pairs))

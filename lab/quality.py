@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from lab.checker import first_error
 from tts_utils import store, table_files
 from tts_utils.problems import data_dir, load_problems
+from tts_utils.records import SamplingConfig
 from tts_utils.tables import StoreMiss
 
 KEY = ["problem_id", "sample"]
@@ -52,22 +54,31 @@ def process_bench(
         except StoreMiss:  # still being filled
             continue
         labels["truth"] = labels["labels"].map(first_error)
-        for scored in table_files.stored(data, "step_scores", dataset, table.policy):
-            if scored.sampling != table.sampling:
-                continue
-            try:
-                scores = store.read_step_scores(prm=scored.prm, **where, n=SAMPLES)
-            except StoreMiss:
-                continue
+        for prm, scores in stored_scores(**where, n=SAMPLES):
             frame = labels.merge(scores[[*KEY, "scores"]], on=KEY)
             # An empty completion has no steps to judge, and one that is too long no scores.
             frame = frame[(frame["labels"].map(len) > 0) & (frame["scores"].map(len) > 0)]
             said = frame["scores"].map(first_below)
             rows += [
-                (table.policy, scored.prm, *row)
+                (table.policy, prm, *row)
                 for row in _rows(frame["problem_id"], said, frame["truth"], np.random.default_rng(seed))
             ]
     return pd.DataFrame(rows, columns=["policy", "prm", "measure", "estimate", "low", "high", "n"])
+
+
+def stored_scores(
+    dataset: str, policy: str, config: SamplingConfig, data: Path, **where
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The step scores of one policy's samples by every PRM, but for those that are still being filled."""
+    for table in table_files.stored(data, "step_scores", dataset, policy):
+        if table.sampling == config:
+            try:
+                yield (
+                    table.prm,
+                    store.read_step_scores(dataset, policy, table.prm, config=config, data=data, **where),
+                )
+            except StoreMiss:
+                continue
 
 
 def first_below(scores) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lab.checker import check_steps, first_error
+from lab.quality import KEY, stored_scores
 from tts_utils import store, table_files
 from tts_utils.mdp import SEPARATOR, split_steps
 from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pass_at_k, within_problem_auc
@@ -18,8 +19,6 @@ from tts_utils.problems import data_dir, load_problems
 from tts_utils.records import Problem, SamplingConfig, State
 from tts_utils.tables import StoreMiss
 from tts_utils.voting import NO_SCORE, select
-
-KEY = ["problem_id", "sample"]
 
 
 def health(
@@ -60,13 +59,8 @@ def health(
             frame["sound"] = frame["labels"].map(all)
         pool = store.pivot(samples)
         rows += [(table.policy, "", *row) for row in _policy_rows(frame, pool, problems, seed)]
-        for scored in table_files.stored(data, "step_scores", dataset, table.policy):
-            if scored.sampling == table.sampling:
-                try:
-                    scores = store.read_step_scores(prm=scored.prm, **where)
-                except StoreMiss:
-                    continue
-                rows += [(table.policy, scored.prm, *row) for row in _prm_rows(frame, scores, pool, seed)]
+        for prm, scores in stored_scores(**where):
+            rows += [(table.policy, prm, *row) for row in _prm_rows(frame, scores, pool, seed)]
     return pd.DataFrame(
         [(*row[:-1], *row[-1]) for row in rows],
         columns=["policy", "prm", "measure", "estimate", "low", "high", "n"],

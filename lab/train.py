@@ -49,7 +49,7 @@ class TrainingConfig:
     warmup: float = 0.03  # fraction of the run
     weight_decay: float = 0.05
     lm_weight: float = 1.0  # weight of the words beside that of the labels, where there are labels
-    bfloat16: bool = False  # multiply in bfloat16; weights and optimiser stay in float32
+    bfloat16: bool = False  # multiply in bfloat16 where that is quick; weights and optimiser stay in float32
     compiled: bool = True  # on a CPU with a C++ compiler: fused kernels, twice as fast
     stop_loss: float | None = None
 
@@ -74,13 +74,7 @@ def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) ->
         for i in torch.randperm(len(groups), generator=rng).tolist():
             yield tuple(
                 _padded([getattr(e, name) for e in groups[i]], max(len(e.ids) for e in groups[i]), pad)
-                for name, pad in (
-                    ("ids", 0),
-                    ("targets", IGNORE),
-                    ("labels", IGNORE),
-                    ("tags", 0),
-                    ("slips", 0),
-                )
+                for name, pad in PADS.items()
             )
 
 
@@ -140,6 +134,7 @@ def train(
     device = next(model.parameters()).device
     attention = model.config._attn_implementation
     compiled = config.compiled and device.type == "cpu" and shutil.which("c++") is not None
+    bfloat16 = config.bfloat16 and _is_quick_in_bfloat16(device)
     if device.type == "cpu":  # heads this narrow are faster without the fused kernel
         model.set_attn_implementation("eager")
 
@@ -162,7 +157,7 @@ def train(
             group["lr"] = config.peak_lr * scale
         ids = ids.to(device)
         flat = [x.to(device).flatten() for x in rest]
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
             loss = mean_loss(ids, *flat)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -187,6 +182,12 @@ def train(
         "seconds": round(time.perf_counter() - started, 1),
         "device": str(device),
         "compiled": compiled,
+        "bfloat16": bfloat16,
         "threads": torch.get_num_threads(),
         "losses": losses,
     }
+
+
+def _is_quick_in_bfloat16(device: torch.device) -> bool:
+    """A processor without instructions for bfloat16 imitates them, twenty times slower than float32."""
+    return device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -370,7 +370,7 @@ def test_a_slip_is_one_wrong_number_and_the_solution_ends_with_its_step():
 
 
 def test_phenomena_by_hand():
-    from lab.phenomena import by_ability, by_difficulty, by_f1, by_prm, by_size
+    from lab.phenomena import by_difficulty, by_f1, by_prm, by_size
     from lab.results import Result
 
     rng = np.random.default_rng(0)
@@ -400,7 +400,6 @@ def test_phenomena_by_hand():
         for name, x in (("a", 0.2), ("b", 0.1), ("c", 0.3), ("d", 0.4))
     ]
     f1 = {"a": 0.5, "b": 0.4, "c": 0.7, "d": 0.6}  # ranks 2 1 4 3 against 2 1 3 4: rho = 1 - 6 * 2 / 60
-    assert by_ability(others, f1, "p", "beam", 4).mean == pytest.approx(0.8)
     quality = pd.DataFrame([("p", prm, "F1", x) for prm, x in f1.items()] + [("q", "a", "F1", 0.9)])
     quality.columns = ["policy", "prm", "measure", "estimate"]
     rows = {case: row for _, case, row in by_f1(others, ["p", "q"], quality)}
@@ -588,8 +587,8 @@ def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path)
     """A PRM that is right about all it reads; a long right solution would count as a wrong verdict."""
     import numpy as np
 
-    from lab.quality import process_bench
-    from lab.report import KEY, _prm_rows
+    from lab.quality import KEY, process_bench
+    from lab.report import _prm_rows
     from tests import fakes
     from tts_utils import store
     from tts_utils.prms import TOO_LONG

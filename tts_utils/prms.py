@@ -228,16 +228,16 @@ class TransformersPRM:
         few = [i for group in groups.values() if len(group) < MIN_SHARING for i in group]
         for group in (few, *(group for group in groups.values() if len(group) >= MIN_SHARING)):
             sequences = [encoded[i] for i in group]
-            for i, row in zip(group, self._score_group(sequences, 0 if group is few else None), strict=True):
+            shared = 0 if group is few else common_prefix(sequences)
+            for i, row in zip(group, self._score_group(sequences, shared), strict=True):
                 results[i] = StepScores(row, len(encoded[i].ids))
         check_scores(trajectories, results)
         return results
 
-    def _score_group(self, sequences: list[Encoded], shared: int | None) -> list[tuple[float, ...]]:
-        """Score sequences whose first ``shared`` tokens are the same; None finds out how many they are."""
+    def _score_group(self, sequences: list[Encoded], shared: int) -> list[tuple[float, ...]]:
+        """Score sequences whose first ``shared`` tokens are the same."""
         import torch
 
-        shared = common_prefix(sequences) if shared is None else shared
         results: list[tuple[float, ...]] = [()] * len(sequences)
         with torch.inference_mode():
             past = self._read([sequences[0].ids[:shared]], keep=True).past_key_values if shared else None

@@ -15,6 +15,7 @@ import pandas as pd
 
 from tts_utils import fill, mdp, search, table_files
 from tts_utils.manifest import StoreError
+from tts_utils.policy_requests import first_indices
 from tts_utils.prms import TOO_LONG
 from tts_utils.problems import data_dir, dataset_name, dataset_option, fingerprint, load_problems
 from tts_utils.records import (
@@ -213,7 +214,7 @@ class StoredPolicy:
         Raises:
             StoreMiss: one of them is not stored.
         """
-        firsts = [first] * len(states) if isinstance(first, int) else list(first)
+        firsts = first_indices(states, n, config, first)
         return [
             [self._look_up(state, i) for i in range(start, start + n)]
             for state, start in zip(states, firsts, strict=True)
