@@ -70,17 +70,19 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
             lambda spec=spec, folder=folder: _prm(spec, folder, data, labels, device, log),
         )
     for spec in recipe.policies:
+        judges = recipe.prms_of(spec)
         for dataset, n in recipe.num_samples.items():
             rows = _count(problems / f"{dataset}.jsonl", recipe) * n
             yield Stage(
                 f"tables {spec.name} {dataset}",
-                f"{rows:,} samples, scored by {len(recipe.prms)} PRMs and checked",
+                f"{rows:,} samples, scored by {len(judges)} PRMs and checked",
                 lambda: False,  # the store knows best what is missing
                 lambda spec=spec, dataset=dataset: _tables(spec, recipe, dataset, data, device, log),
             )
     for spec in recipe.policies:
-        for dataset in recipe.search_sets:
-            count = sum(len(recipe.grid(spec.name, prm.name)) for prm in recipe.prms)
+        judges = recipe.prms_of(spec)
+        for dataset in recipe.search_sets if judges else ():
+            count = sum(len(recipe.grid(spec.name, prm.name)) for prm in judges)
             yield Stage(
                 f"searches {spec.name} {dataset}",
                 f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {count} searches",
@@ -179,7 +181,7 @@ def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: 
         )
         log(f"{filled.path.name}: {filled.added} samples added in {filled.seconds:.0f} s")
         fill.fill_step_labels(filled.table, check_steps, limit=recipe.limit, data=data)
-        for prm_spec in recipe.prms:
+        for prm_spec in recipe.prms_of(spec):
             if not _is_trained(data, prm_spec, log):
                 continue
             prm = RememberingPRM(_load_prm(data, prm_spec.name, device))
@@ -196,7 +198,7 @@ def _stored(tables: Sequence[Table], data: Path) -> list[Table]:
 
 def _searches(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
     policy = RememberingPolicy(_load(data, spec.name, device))
-    for prm_spec in recipe.prms:
+    for prm_spec in recipe.prms_of(spec):
         if not _is_trained(data, prm_spec, log):
             continue
         prm = RememberingPRM(_load_prm(data, prm_spec.name, device))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from lab.policies import PolicySpec
 from lab.recipe import Recipe
 from tts_utils import searches, table_files
 from tts_utils.problems import data_dir, load_problems
-from tts_utils.records import SamplingConfig
 
 
 def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
@@ -31,38 +31,42 @@ def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
     }
     rows = []
     for spec in recipe.policies:
+        judges = recipe.prms_of(spec)
         sampling = recipe.sampling_of(spec)
         greedy = replace(sampling, temperature=0)
         for dataset, n in recipe.num_samples.items():
-            for kind, copies in (("samples", 1), ("step_scores", len(recipe.prms))):
+            for kind, copies in (("samples", 1), ("step_scores", len(judges))):
                 there = sum(
                     min(table_files.stored_rows(table, data), sizes[dataset] * wanted)
                     for table in table_files.stored(data, kind, dataset, spec.name)
                     for config, wanted in ((greedy, 1), (sampling, n))
                     if table.sampling == config
                 )
-                rows.append((kind, dataset, spec.name, there, sizes[dataset] * (n + 1) * copies))
-        for dataset in recipe.search_sets:
-            trees = list(_trees(recipe, data, dataset, spec.name, sizes[dataset], sampling))
+                wanted = sizes[dataset] * (n + 1) * copies
+                if wanted:
+                    rows.append((kind, dataset, spec.name, there, wanted))
+        for dataset in recipe.search_sets if judges else ():
+            trees = list(_trees(recipe, data, dataset, spec, sizes[dataset]))
             there, wanted = (sum(column) for column in zip(*trees, strict=True))
             rows.append(("searches", dataset, spec.name, there, wanted))
     return pd.DataFrame(rows, columns=["kind", "dataset", "policy", "there", "wanted"])
 
 
 def _trees(
-    recipe: Recipe, data: Path, dataset: str, policy: str, size: int, sampling: SamplingConfig
+    recipe: Recipe, data: Path, dataset: str, policy: PolicySpec, size: int
 ) -> Iterator[tuple[int, int]]:
     """For every PRM and search: trees that are there, and trees that are wanted.
 
     DVTS stores the trees of all its budgets in one table, so only its largest budget counts.
     """
-    for prm in recipe.prms:
-        grid = recipe.grid(policy, prm.name)
+    sampling = recipe.sampling_of(policy)
+    for prm in recipe.prms_of(policy):
+        grid = recipe.grid(policy.name, prm.name)
         largest = max((s.budget for s in grid if s.method == "dvts"), default=0)
         for search in grid:
             if search.method == "dvts" and search.budget < largest:
                 continue
-            table = searches.table_of_search(dataset, policy, prm.name, search, sampling)
+            table = searches.table_of_search(dataset, policy.name, prm.name, search, sampling)
             there = 0
             if table.path(data).exists():
                 rows = table_files.load(table, data, columns=["problem_id", "run", "node"]).to_pandas()

@@ -51,6 +51,13 @@ class Recipe:
             else self.sampling
         )
 
+    def prms_of(self, policy: PolicySpec) -> tuple[PRMSpec, ...]:
+        """The PRMs that score and search with a policy: all, but none where it thinks long.
+
+        A long chain of thought is its own search; the paper too lets such policies answer alone (Table 6).
+        """
+        return () if policy.register == "long" else self.prms
+
     def grid(self, policy: str, prm: str) -> tuple[TreeSearch, ...]:
         """The searches of one policy with one PRM."""
         methods = {s.method: s for s in self.searches}.values()

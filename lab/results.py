@@ -62,7 +62,7 @@ def results(recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 
         found.append(Result(spec.name, "", "greedy", "", 1, cot.correct[:, 0].astype(float), tokens, 0.0))
         found += _of_pool(spec.name, pool, recipe, dataset, sampling, which, seed)
         if dataset in recipe.search_sets:
-            for prm in recipe.prms:
+            for prm in recipe.prms_of(spec):
                 for search in recipe.grid(spec.name, prm.name):
                     found += _of_search(spec.name, prm.name, search, dataset, sampling, which)
     return found
