@@ -1,8 +1,9 @@
 """Sampling with TransformersPolicy against transformers' own generate at the same batch, and the ceiling.
 
 Both sides get the same prompts in the same batches and the same temperature; only tokens up to the end of a
-completion count. "natural" ends at the end-of-sequence token: generate carries finished rows along, the
-policy drops them, and it reads each distinct prompt once. "fixed" writes equally many tokens on both sides.
+completion count. "natural" ends at the end-of-sequence token. generate carries finished rows along, and
+runs every completion for itself; the policy drops them, and runs once what completions of a problem share.
+"fixed" writes equally many tokens on both sides.
 The ceiling is the time of the model's matrix products alone, at the batch's shape.
 """
 
