@@ -50,7 +50,7 @@ POLICIES = (
     PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), 52),
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), 53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 54),
-    PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(25, bfloat16=True), 62),
+    PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(60, bfloat16=True), 62),
     PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(30, bfloat16=True), 63),
 )
 
