@@ -19,11 +19,12 @@ def policies(data: Path | None = None) -> pd.DataFrame:
         data: the data directory; None means ``data_dir()``.
 
     Returns:
-        Columns policy, family, register, num_params, num_tokens, flops, seconds, device.
+        Columns policy, family, register, base (the policy it was trained on from, "" for none), num_params,
+        num_tokens, flops, seconds, device. Tokens, FLOPs and seconds are those of its own training; what its
+        base had cost stands in the base's row.
     """
-    return _table(
-        data, "policy", ["family", "register", "num_params", "num_tokens", "flops", "seconds", "device"]
-    )
+    facts = ["family", "register", "base", "num_params", "num_tokens", "flops", "seconds", "device"]
+    return _table(data, "policy", facts)
 
 
 def prms(data: Path | None = None) -> pd.DataFrame:

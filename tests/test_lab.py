@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -332,6 +333,24 @@ def test_training_learns_and_counts_its_tokens():
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
     assert 150_000 <= record["num_tokens"] < 151_000
     assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
+
+
+def test_a_policy_with_a_base_is_trained_on_from_its_weights(tmp_path):
+    import torch
+
+    from lab.policies import PolicySpec, train_policy
+    from lab.train import TrainingConfig
+    from tts_utils.policies import load_policy
+
+    still = TrainingConfig(500, batch_tokens=256, peak_lr=0.0, compiled=False)
+    first = PolicySpec("first", "qwen", "verbose", 16, 1, 2, still, seed=1)
+    models = {}
+    for spec in (first, replace(first, name="second", register="long", seed=2, base="first")):
+        record = train_policy(spec, tmp_path / spec.name, "cpu", lambda _: None)
+        assert record["base"] == spec.base
+        models[spec.name] = load_policy(str(tmp_path / spec.name), "cpu").model
+    for name, weight in models["first"].state_dict().items():
+        assert torch.equal(weight, models["second"].state_dict()[name]), name
 
 
 def test_training_stops_at_the_loss_it_is_given():
