@@ -2,7 +2,9 @@
 
 Two families of four sizes, and two policies that think long. The Llama-like family writes tersely, two
 operations a step; the Qwen-like one writes a sentence for every operation; the long ones check every
-operation and redo what they find wrong.
+operation and redo what they find wrong. They are Qwen-like policies trained on, as DeepSeek's R1 distilled
+into Qwen is: a long solution is mostly checks, and from nothing a small model learns to calculate from it
+slowly or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from lab.problems import training_stream
 from lab.solutions import pieces
@@ -25,7 +34,10 @@ from tts_utils.prompts import family_of, prompt_ids
 
 @dataclass(frozen=True, slots=True)
 class PolicySpec:
-    """One policy of the cast: its family, its shape, the register it writes and how long it is trained."""
+    """One policy of the cast: its family, its shape, the register it writes and how long it is trained.
+
+    ``base`` names the policy whose weights it starts from; "" for a policy that starts from nothing.
+    """
 
     name: str
     family: str  # "llama" or "qwen": architecture and tokenizer
@@ -35,6 +47,7 @@ class PolicySpec:
     heads: int
     training: TrainingConfig
     seed: int
+    base: str = ""
 
 
 def _training(millions: float, peak_lr: float = 3e-3, **options) -> TrainingConfig:
@@ -50,8 +63,8 @@ POLICIES = (
     PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), 52),
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), 53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 54),
-    PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(60, bfloat16=True), 62),
-    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(30, bfloat16=True), 63),
+    PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(15, 2e-3), 62, "lab-qwen-m"),
+    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(12, 2e-3), 63, "lab-qwen-l"),
 )
 
 
@@ -96,12 +109,20 @@ def new_model(
 
 
 def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict:
-    """Train one policy and write it, its tokenizer and its training record into ``folder``."""
+    """Train one policy and write it, its tokenizer and its training record into ``folder``.
+
+    A policy with a base starts from the weights in the folder beside it; the record's FLOPs are its own, without
+    those that the base had cost.
+    """
     tokenizer = build_tokenizer(spec.family)
-    model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
+    if spec.base:
+        model = AutoModelForCausalLM.from_pretrained(folder.parent / spec.base)
+    else:
+        model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed)
+    model.to(device)
     examples = policy_examples(tokenizer, spec.register, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log)
-    record |= {"family": spec.family, "register": spec.register}
+    record |= {"family": spec.family, "register": spec.register, "base": spec.base}
     save_model(model, tokenizer, folder, record)
     return record
 
