@@ -111,8 +111,8 @@ def new_model(
 def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict:
     """Train one policy and write it, its tokenizer and its training record into ``folder``.
 
-    A policy with a base starts from the weights in the folder beside it; the record's FLOPs are its own, without
-    those that the base had cost.
+    A policy with a base starts from the weights in the folder beside it; the record's tokens and FLOPs are
+    its own, without those that the base had cost.
     """
     tokenizer = build_tokenizer(spec.family)
     if spec.base:
