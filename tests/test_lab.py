@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.checker import all_right, check_steps, first_error, parse
+from lab.checker import all_right, check_steps, first_error, is_derived, parse
 from lab.problems import (
     LEVEL_COUNTS,
     datasets,
@@ -79,6 +79,24 @@ def test_the_checker_on_a_hand_made_problem():
 )
 def test_verdicts(steps, verdicts):
     assert check_steps(PROBLEM, steps) == verdicts
+
+
+@pytest.mark.parametrize(
+    ("steps", "derived"),
+    [
+        (GOOD, True),
+        (GOOD[:3], False),  # not finished
+        ([], False),
+        (["30 * 5 = 140.", *GOOD], True),  # a slip, then redone
+        (["30 * 5 = 150. Check: 5 * 30 = 140, good.", *GOOD[1:]], True),  # a slip in a check
+        (["30 * 5 = 140. Check: 5 * 30 = 150, good.", *GOOD[1:]], True),  # the check had it right
+        (["30 * 5 = 140.", *GOOD[1:]], False),  # 150 comes out of nowhere
+        ([*GOOD[:3], "\\boxed{207}"], False),
+        (["\\boxed{206}"], False),
+    ],
+)
+def test_an_answer_is_derived_by_right_equations_whatever_stands_beside_them(steps, derived):
+    assert is_derived(PROBLEM, steps) is derived
 
 
 def test_first_error():
