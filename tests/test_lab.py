@@ -558,6 +558,8 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     from lab.build import stages
     from lab.grid import completeness
     from lab.phenomena import phenomena
+    from lab.quality import process_bench
+    from lab.results import results
     from tts_utils import store
 
     data, said = tmp_path / "data", []
@@ -573,7 +575,8 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     for stage in open_ended[:3] + open_ended[-3:]:
         stage.make()  # finds nothing missing
     assert {path: path.read_bytes() for path in data.rglob("*.parquet")} == made
-    found = phenomena(small, "lab-30", data)
+    judged = process_bench("lab-30", data=data, limit=small.limit)
+    found = phenomena(small, results(small, "lab-30", data), judged)
     assert found["claim"].nunique() >= 4 and found["estimate"].abs().max() <= 1
     whole = completeness(small, data)
     kinds = sum(7 if small.prms_of(policy) else 3 for policy in small.policies)
