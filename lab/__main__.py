@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import typer
+
+SEARCHED = "lab-200"  # where the claims are looked for
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -66,6 +70,7 @@ def report(
 ) -> None:
     """Print the cast, its health, the PRMs' quality and the grid, from the shipped tables: no model runs."""
     from lab import cast, grid, quality, results
+    from lab.phenomena import phenomena as look
     from lab.recipe import FULL
     from lab.report import health
     from tts_utils import manifest
@@ -74,10 +79,18 @@ def report(
     data, started = data_dir(), time.perf_counter()
     repairing = [p.name for p in FULL.policies if p.register == "long"]
     tables = {"policies": cast.policies(), "prms": cast.prms(), "grid": grid.completeness(FULL)}
-    for dataset in FULL.num_samples:
-        tables[f"health-{dataset}"] = health(dataset, repairing)
-        tables[f"quality-{dataset}"] = quality.process_bench(dataset)
-        tables[f"results-{dataset}"] = results.as_table(results.results(FULL, dataset))
+    order = dict.fromkeys((SEARCHED, *FULL.num_samples))  # what takes longest comes first
+    # Fresh processes, so that no thread of torch's is copied.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        found = {d: pool.submit(results.results, FULL, d) for d in order}
+        judged = {d: pool.submit(quality.process_bench, d) for d in FULL.num_samples}
+        states = {d: pool.submit(health, d, repairing) for d in FULL.num_samples}
+        for dataset in FULL.num_samples:
+            tables[f"health-{dataset}"] = states[dataset].result()
+            tables[f"quality-{dataset}"] = judged[dataset].result()
+            tables[f"results-{dataset}"] = results.as_table(found[dataset].result())
+        seen = look(FULL, found[SEARCHED].result(), judged[SEARCHED].result())
+        tables[f"phenomena-{SEARCHED}"] = seen
     for name, frame in tables.items():
         typer.echo(f"\n## {name}\n")
         _print(frame)
@@ -91,12 +104,15 @@ def report(
 
 
 @app.command()
-def phenomena(dataset: str = typer.Option("lab-200", help="The test set.")) -> None:
+def phenomena(dataset: str = typer.Option(SEARCHED, help="The test set.")) -> None:
     """Print what the stored tables say of each of the paper's claims, with intervals."""
     from lab.phenomena import phenomena as look
+    from lab.quality import process_bench
     from lab.recipe import FULL
+    from lab.results import results
 
-    for claim, frame in look(FULL, dataset).groupby("claim", sort=False):
+    seen = look(FULL, results(FULL, dataset), process_bench(dataset))
+    for claim, frame in seen.groupby("claim", sort=False):
         typer.echo(f"\n## {claim}\n")
         _print(frame.drop(columns="claim"))
 

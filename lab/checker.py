@@ -45,6 +45,20 @@ def check_steps(problem: Problem, steps: Sequence[str]) -> list[bool]:
     return verdicts
 
 
+def is_derived(problem: Problem, steps: Sequence[str]) -> bool:
+    """Whether the last step boxes the gold answer, and right equations derive it.
+
+    Equations that are false, or build on such, derive nothing; they may stand beside those that do, even in
+    the same step. For policies that check and repair: a repaired slip and a slip in a check do no harm.
+    """
+    nodes, derived = problem.meta["nodes"], set()
+    for step in steps:
+        for text in EQUATION.findall(step):
+            _check_equation(text, nodes, derived)
+    boxed = BOXED.findall(steps[-1]) if steps else []
+    return boxed == [problem.answer] and len(nodes) - 1 in derived
+
+
 def first_error(verdicts: Sequence[bool]) -> int:
     """Index of the first wrong step, or -1 where every step is right (ProcessBench's convention)."""
     return next((i for i, right in enumerate(verdicts) if not right), -1)

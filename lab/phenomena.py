@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from lab.quality import process_bench
 from lab.recipe import Recipe
-from lab.results import Result, results
+from lab.results import Result
 from tts_utils.metrics import Interval, difficulty_level, paired_difference
 
 METHODS = ("best_of_n", "beam", "dvts")
@@ -24,26 +22,25 @@ LEVELS = ("easy", "medium", "hard")
 Row = tuple[str, str, Interval]
 
 
-def phenomena(recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 0) -> pd.DataFrame:
-    """Every claim that the stored tables of one test set can speak to.
+def phenomena(recipe: Recipe, found: Sequence[Result], quality: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Every claim that the results on one test set can speak to.
 
     Args:
-        recipe: which policies, PRMs and searches there are; what is not stored is left out.
-        dataset: the test set.
-        data: the data directory; None means ``data_dir()``.
+        recipe: which policies there are.
+        found: what every method reaches, see :func:`lab.results.results`.
+        quality: the PRMs' F1 on the same test set, see :func:`lab.quality.process_bench`.
         seed: of the bootstraps.
 
     Returns:
         Columns claim, case, estimate, low, high, n.
     """
     rng = np.random.default_rng(seed)
-    found = results(recipe, dataset, data, seed)
     order = [p.name for p in recipe.policies if p.register != "long"]
     rows: list[Row] = []
     for claim in (by_prm, by_difficulty, by_size, against_larger):
         rows += claim(found, order, rng)
     rows += against_long([p.name for p in recipe.policies], found, rng)
-    rows += by_f1(found, order, process_bench(dataset, seed, data, recipe.limit))
+    rows += by_f1(found, order, quality)
     return pd.DataFrame(
         [(claim, case, *interval) for claim, case, interval in rows],
         columns=["claim", "case", "estimate", "low", "high", "n"],

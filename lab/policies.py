@@ -2,9 +2,8 @@
 
 Two families of four sizes, and two policies that think long. The Llama-like family writes tersely, two
 operations a step; the Qwen-like one writes a sentence for every operation; the long ones check every
-operation and redo what they find wrong. They are Qwen-like policies trained on, as DeepSeek's R1 distilled
-into Qwen is: a long solution is mostly checks, and from nothing a small model learns to calculate from it
-slowly or not at all.
+operation and redo what they find wrong. The smaller of these is a Qwen-like policy trained on, as R1's
+distilled models are: from nothing it had not learnt to calculate after 25M tokens of long solutions.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ POLICIES = (
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), 53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 54),
     PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(15, 2e-3), 62, "lab-qwen-m"),
-    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(12, 2e-3), 63, "lab-qwen-l"),
+    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(30, bfloat16=True), 63),
 )
 
 
@@ -111,8 +110,8 @@ def new_model(
 def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict:
     """Train one policy and write it, its tokenizer and its training record into ``folder``.
 
-    A policy with a base starts from the weights in the folder beside it; the record's FLOPs are its own, without
-    those that the base had cost.
+    A policy with a base starts from the weights in the folder beside it; the record's tokens and FLOPs are
+    its own, without those that the base had cost.
     """
     tokenizer = build_tokenizer(spec.family)
     if spec.base:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lab.checker import check_steps, first_error
+from lab.checker import check_steps, first_error, is_derived
 from lab.quality import KEY, stored_scores
 from tts_utils import store, table_files
 from tts_utils.mdp import SEPARATOR, split_steps
@@ -28,8 +28,8 @@ def health(
 
     Args:
         dataset: the test set.
-        repairing: policies that redo steps they find wrong: a solution of theirs is right for the right
-            reason when its final answer is derived by right steps, wrong ones beside them notwithstanding.
+        repairing: policies that check, and redo steps they find wrong: a solution of theirs is right for the
+            right reason when right equations derive its answer, wrong ones beside them notwithstanding.
         seed: of the bootstraps.
         data: the data directory; None means ``data_dir()``.
 
@@ -54,7 +54,7 @@ def health(
             rows.append((table.policy, "", "greedy accuracy", _share(frame, frame["correct"])))
             continue
         if table.policy in repairing:
-            frame["sound"] = frame["labels"].map(lambda labels: bool(len(labels)) and bool(labels[-1]))
+            frame["sound"] = _derives(frame, problems)
         else:
             frame["sound"] = frame["labels"].map(all)
         pool = store.pivot(samples)
@@ -65,6 +65,15 @@ def health(
         [(*row[:-1], *row[-1]) for row in rows],
         columns=["policy", "prm", "measure", "estimate", "low", "high", "n"],
     )
+
+
+def _derives(frame: pd.DataFrame, problems: tuple[Problem, ...]) -> pd.Series:
+    """Of each right row whether its answer is derived; False for the others. Equal texts are read once."""
+    by_id = {p.problem_id: p for p in problems}
+    distinct = frame.loc[frame["correct"], ["problem_id", "text"]].drop_duplicates()
+    sound = {key: is_derived(by_id[key[0]], split_steps(key[1])) for key in map(tuple, distinct.to_numpy())}
+    keys = zip(frame["problem_id"], frame["text"], strict=True)
+    return pd.Series([sound.get(key, False) for key in keys], index=frame.index)
 
 
 def _share(frame: pd.DataFrame, flags: pd.Series) -> Interval:

@@ -203,8 +203,8 @@ class StoredPolicy:
         self.name = name
         self._known: dict[tuple[str, str, int], Continuation] = {}
         for row, parent, _ in _with_texts(nodes):
-            continuation = Continuation(row["text"], int(row["num_tokens"]), row["finish_reason"])
-            self._known[row["problem_id"], parent, int(row["sample"])] = continuation
+            continuation = Continuation(row.text, int(row.num_tokens), row.finish_reason)
+            self._known[row.problem_id, parent, int(row.sample)] = continuation
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
@@ -238,14 +238,12 @@ class StoredPRM:
         self._known: dict[tuple[str, str], StepScores] = {}  # (problem_id, text) -> its last step's score
         self._offered: set[tuple[str, str]] = set()  # the texts that could compete, were they not too long
         for row, _, text in _with_texts(nodes):
-            if row["finish_reason"] != "length":
-                self._offered.add((row["problem_id"], text))
-            found = StepScores((float(row["score"]),), int(row["num_prm_tokens"]))
+            whole = row.problem_id, text
+            if row.finish_reason != "length":
+                self._offered.add(whole)
             # Of equal texts in a tree the first holds the tokens.
-            if not math.isnan(row["score"]) and (
-                found.num_tokens or (row["problem_id"], text) not in self._known
-            ):
-                self._known[row["problem_id"], text] = found
+            if not math.isnan(row.score) and (row.num_prm_tokens or whole not in self._known):
+                self._known[whole] = StepScores((float(row.score),), int(row.num_prm_tokens))
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Give the stored scores; see :class:`tts_utils.prms.PRM`.
@@ -329,10 +327,10 @@ def _row(problem_id: str, node: SearchNode) -> dict[str, Any]:
 def _with_texts(nodes: pd.DataFrame):
     """Every row with the text of the state it continues, and of the state it leads to; parents come first."""
     texts: dict[tuple[str, int, int], str] = {}
-    for row in nodes.to_dict("records"):
-        parent = "" if row["parent"] == -1 else texts[row["problem_id"], row["run"], row["parent"]]
-        text = parent + row["text"]
-        texts[row["problem_id"], row["run"], row["node"]] = text
+    for row in nodes.itertuples(index=False):
+        parent = "" if row.parent == -1 else texts[row.problem_id, row.run, row.parent]
+        text = parent + row.text
+        texts[row.problem_id, row.run, row.node] = text
         yield row, parent, text
 
 
