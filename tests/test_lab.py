@@ -492,6 +492,24 @@ def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everyth
         assert len(asked) == len(set(asked)) and set(asked) == set(wanted) and len(asked) < len(wanted) / 2
 
 
+def test_rounded_scores_are_near_and_keep_what_is_too_long():
+    from lab.memory import RoundingPRM
+    from tests.fakes import FakePRM
+    from tts_utils.prms import TOO_LONG
+
+    class PRM(FakePRM):
+        def score(self, trajectories):
+            return [TOO_LONG, *super().score(trajectories[1:])]
+
+    states = [State(tiny_problem(), ("a\n\n", "b\n\n")[:steps]) for steps in (2, 1, 2)]
+    exact, rounded = PRM().score(states), RoundingPRM(PRM()).score(states)
+    assert rounded[0] is not None and rounded[0].too_long
+    for a, b in zip(exact, rounded, strict=True):
+        assert b.num_tokens == a.num_tokens
+        assert np.abs(np.subtract(a.scores, b.scores)).max(initial=0) <= 2**-17
+        assert all((score * 2**16).is_integer() for score in b.scores)
+
+
 def test_memory_tells_problems_of_two_data_sets_apart():
     from lab.memory import RememberingPolicy, RememberingPRM
     from tests.fakes import FakePolicy, KnowingPRM
