@@ -11,7 +11,7 @@ import pandas as pd
 
 from lab.checker import check_steps
 from lab.labels import label_shards, labelling_cost
-from lab.memory import RememberingPolicy, RememberingPRM
+from lab.memory import RememberingPolicy, RememberingPRM, RoundingPRM
 from lab.policies import PolicySpec, train_policy
 from lab.prms import PRMSpec, train_prm
 from lab.problems import datasets, write_problems
@@ -188,7 +188,7 @@ def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: 
             scores = [Table("step_scores", other, spec.name, config, prm=prm.name) for other in others]
             for table in _stored(scores, data):
                 prm.recall(table, problems, data)
-            scored = fill.fill_step_scores(filled.table, prm, limit=recipe.limit, data=data)
+            scored = fill.fill_step_scores(filled.table, RoundingPRM(prm), limit=recipe.limit, data=data)
             log(f"{prm_spec.name}: {scored.added} samples scored in {scored.seconds:.0f} s")
 
 

@@ -20,6 +20,8 @@ from tts_utils.prms import PRM
 from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
 from tts_utils.tables import Table
 
+SCORE_UNITS = 2**16  # a stored score is a whole number of these parts of 1
+
 
 class RememberingPolicy:
     """A policy asked once for every request; see :class:`tts_utils.policies.Policy`."""
@@ -102,3 +104,23 @@ class RememberingPRM:
 def _read(trajectory: State) -> tuple:
     """What fixes the scores of a trajectory."""
     return trajectory.problem.problem_id, trajectory.problem.text, trajectory.steps
+
+
+class RoundingPRM:
+    """A PRM whose scores are rounded to multiples of 2**-16, about 0.000015; see :class:`tts_utils.prms.PRM`.
+
+    A table of them takes little more than half the room, which is what decides whether the whole grid can be
+    shipped. Searches rank by unrounded scores.
+    """
+
+    def __init__(self, prm: PRM) -> None:
+        self.name, self.num_params = prm.name, prm.num_params
+        self.revision = getattr(prm, "revision", "")
+        self._prm = prm
+
+    def score(self, trajectories: Sequence[State]) -> list[StepScores]:
+        """Give the rounded scores of every trajectory."""
+        return [
+            replace(result, scores=tuple(round(score * SCORE_UNITS) / SCORE_UNITS for score in result.scores))
+            for result in self._prm.score(trajectories)
+        ]
