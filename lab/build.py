@@ -140,7 +140,7 @@ def make_labels(
 
 
 def _load(data: Path, name: str, device: str) -> TransformersPolicy:
-    return load_policy(str(data / "models" / name), device, name=name, batch_size=1024)  # they are small
+    return load_policy(str(data / "models" / name), device, name=name)
 
 
 def _load_prm(data: Path, name: str, device: str) -> TransformersPRM:
