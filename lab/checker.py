@@ -55,8 +55,7 @@ def is_derived(problem: Problem, steps: Sequence[str]) -> bool:
     for step in steps:
         for text in EQUATION.findall(step):
             _check_equation(text, nodes, derived)
-    boxed = BOXED.findall(steps[-1]) if steps else []
-    return boxed == [problem.answer] and len(nodes) - 1 in derived
+    return bool(steps) and _answers(steps[-1], problem, derived)
 
 
 def first_error(verdicts: Sequence[bool]) -> int:
@@ -76,11 +75,14 @@ def _check(step: str, problem: Problem, nodes: Sequence[Mapping], derived: set[i
     for text in equations:
         if not _check_equation(text, nodes, done):
             return False, set()
-    boxed = BOXED.findall(step)
     if "\\boxed" in step:
-        finished = (len(nodes) - 1) in done
-        return len(boxed) == 1 and boxed[0] == problem.answer and finished, done - derived
+        return _answers(step, problem, done), done - derived
     return bool(equations), done - derived
+
+
+def _answers(step: str, problem: Problem, derived: set[int]) -> bool:
+    """Whether a step boxes the gold answer, nothing else, and that answer has been derived."""
+    return BOXED.findall(step) == [problem.answer] and len(problem.meta["nodes"]) - 1 in derived
 
 
 def _check_equation(text: str, nodes: Sequence[Mapping], done: set[int]) -> bool:

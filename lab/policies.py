@@ -15,19 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from lab.problems import training_stream
 from lab.solutions import pieces
 from lab.tokenizer import build_tokenizer
 from lab.train import IGNORE, Example, TrainingConfig, train
+from tts_utils.policies import load_checkpoint
 from tts_utils.prompts import family_of, prompt_ids
 
 
@@ -35,7 +29,8 @@ from tts_utils.prompts import family_of, prompt_ids
 class PolicySpec:
     """One policy of the cast: its family, its shape, the register it writes and how long it is trained.
 
-    ``base`` names the policy whose weights it starts from; "" for a policy that starts from nothing.
+    ``base`` names the policy, of the same family and shape, whose weights it starts from; "" for one that
+    starts from nothing.
     """
 
     name: str
@@ -115,10 +110,9 @@ def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict
     """
     tokenizer = build_tokenizer(spec.family)
     if spec.base:
-        model = AutoModelForCausalLM.from_pretrained(folder.parent / spec.base)
+        _, model = load_checkpoint(str(folder.parent / spec.base), device)
     else:
-        model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed)
-    model.to(device)
+        model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
     examples = policy_examples(tokenizer, spec.register, spec.seed)
     record = train(model, examples, spec.training, spec.seed, log)
     record |= {"family": spec.family, "register": spec.register, "base": spec.base}
