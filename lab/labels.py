@@ -174,6 +174,6 @@ def label_shards(
         frame["problem"] += shard * config.problems_per_shard
         path.with_suffix(".json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
         temporary = path.with_suffix(".tmp")
-        frame.to_parquet(temporary)
+        frame.to_parquet(temporary, compression="zstd", compression_level=9)
         temporary.rename(path)
         yield path
