@@ -378,7 +378,7 @@ def _encode(
         rows,
         buffer,
         compression="zstd",
-        compression_level=9,
+        compression_level=17,  # a tenth smaller than at 9, for a few seconds a table
         use_dictionary=[f.name for f in rows.schema if pa.types.is_string(f.type)],
         use_byte_stream_split=["scores.list.element"] if table.kind == "step_scores" else False,
         write_page_checksum=True,
