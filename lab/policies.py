@@ -52,13 +52,13 @@ POLICIES = (
     PolicySpec("lab-llama-s", "llama", "terse", 32, 4, 4, _training(40, bfloat16=True, stop_loss=0.09), 41),
     PolicySpec("lab-llama-m", "llama", "terse", 40, 4, 4, _training(20), 42),
     PolicySpec("lab-llama-l", "llama", "terse", 64, 4, 4, _training(30), 43),
-    PolicySpec("lab-llama-xl", "llama", "terse", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 44),
+    PolicySpec("lab-llama-xl", "llama", "terse", 192, 5, 6, _training(12, 2e-3, bfloat16=True), 44),
     PolicySpec("lab-qwen-s", "qwen", "verbose", 32, 4, 4, _training(32, bfloat16=True, stop_loss=0.16), 51),
     PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), 52),
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), 53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 54),
     PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(15, 2e-3), 62, "lab-qwen-m"),
-    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(30, bfloat16=True), 63),
+    PolicySpec("lab-long-l", "qwen", "long", 64, 4, 4, _training(15, 2e-3), 63, "lab-qwen-l"),
 )
 
 
