@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from tts_utils import manifest
 from tts_utils.problems import load_problems
 from tts_utils.records import Problem
+from tts_utils.store import manifest
 
 _LIBRARIES = ("numpy", "pandas", "torch", "transformers")
 

@@ -22,7 +22,8 @@ from benchmarks.common import (
 )
 from tts_utils import mdp
 from tts_utils.policies import load_policy
-from tts_utils.prms import TransformersPRM, load_prm
+from tts_utils.prms import load_prm
+from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.records import SamplingConfig
 
 

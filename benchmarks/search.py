@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.common import forward_passes, heading, measure, mib, parser, set_threads, spread, table
 from tts_utils import mdp, search
 from tts_utils.policies import load_policy
-from tts_utils.policy_requests import first_indices
 from tts_utils.prms import load_prm
+from tts_utils.protocols import first_indices
 from tts_utils.records import Problem, SamplingConfig, SearchNode, SearchResult, State
 from tts_utils.tree_search import TreeSearch
 

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-INPUTS = ("tts_utils/**/*.py", "lab/**/*.py", "data/**/*", "constraints.txt", "requirements.txt")
+INPUTS = ("tts_utils/**/*.py", "tts_lab/**/*.py", "data/**/*", "constraints.txt", "requirements.txt")
 CACHE = ROOT / "book" / "_build" / ".jupyter_cache"
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tts_utils.prms import TOO_LONG
+from tts_utils.protocols import TOO_LONG
 from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
 
 

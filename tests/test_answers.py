@@ -14,11 +14,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tts_utils import _maths, answers
-from tts_utils._maths import PATIENCE, MathProcess
+from tts_utils import answers
 from tts_utils.answers import equivalent, extract_answer, grade, group_answers
+from tts_utils.answers import maths as _maths
+from tts_utils.answers.maths import PATIENCE, MathProcess
 
-ROOT = Path(answers.__file__).parent.parent
+ROOT = Path(answers.__file__).parent.parent.parent
 needs_maths = pytest.mark.skipif(not _maths.find_spec("math_verify"), reason="math-verify is not installed")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tts_utils.backends import COUNT, SECONDS, check_backend, check_options, parse_options
-from tts_utils.policy_requests import BackendError
+from tts_utils.protocols import BackendError
 
 
 @pytest.mark.parametrize(

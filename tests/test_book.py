@@ -185,7 +185,7 @@ def test_the_readme_names_every_module_and_nothing_else() -> None:
     named = re.findall(r"^    ([\w./-]+(?:/|\.\w+|run|LICENSE|Makefile)) {2,}\S", text, flags=re.MULTILINE)
     assert len(named) > 40, "the file tree is no longer found in README.md"
     assert [name for name in named if not (ROOT / name).exists()] == []
-    modules = [path for folder in ("tts_utils", "lab") for path in (ROOT / folder).glob("*.py")]
+    modules = [path for folder in ("tts_utils", "tts_lab") for path in (ROOT / folder).rglob("*.py")]
     modules = [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py"]
     assert sorted(set(modules) - set(named)) == []
 

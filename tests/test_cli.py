@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import fakes
-from tts_utils import cli, manifest, policies, prms, store
+from tts_utils import checkpoints, cli, policies, prms, store
 from tts_utils.records import SamplingConfig
-from tts_utils.store import Table
+from tts_utils.store import Table, manifest
 from tts_utils.tree_search import TreeSearch
 
 PROBLEMS = fakes.problems(6)
@@ -342,7 +342,7 @@ def test_search_settings_out_of_range(data, models, words):
 
 def test_unknown_policy_and_prm(data, monkeypatch):
     def unknown(name, **_):
-        raise policies.UnknownModel(f"no model named {name!r}; there is lab-llama-s")
+        raise checkpoints.UnknownModel(f"no model named {name!r}; there is lab-llama-s")
 
     monkeypatch.setattr(policies, "load_policy", unknown)
     monkeypatch.setattr(prms, "load_prm", unknown)

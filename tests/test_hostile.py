@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests import fakes
 from tts_utils import answers, charts, cli, mdp, store, voting
-from tts_utils._maths import PATIENCE
+from tts_utils.answers.maths import PATIENCE
 from tts_utils.records import Problem, SamplingConfig
 
 TOWER = r"\boxed{9^{9^{9^9}}}"

@@ -8,9 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import fakes
-from tts_utils import cli, import_files, imports, manifest, store, table_files
-from tts_utils.import_json import BadImport
+from tts_utils import cli, imports, store
+from tts_utils.imports import files as import_files
+from tts_utils.imports.json_fields import BadImport
 from tts_utils.records import SamplingConfig
+from tts_utils.store import files as table_files
+from tts_utils.store import manifest
 
 RIGHT, WRONG = "Add.\n\nSo \\boxed{4}.", "Add.\n\nSo \\boxed{5}."
 CONFIG = SamplingConfig(temperature=1.0)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lab.checker import all_right, check_steps, first_error, is_derived, parse
-from lab.problems import (
+from tests.tiny import problem as tiny_problem
+from tts_lab.checker import all_right, check_steps, first_error, is_derived, parse
+from tts_lab.problems import (
     LEVEL_COUNTS,
     datasets,
     draw,
@@ -21,9 +22,8 @@ from lab.problems import (
     training_stream,
     write_problems,
 )
-from lab.templates import SUBJECTS
-from lab.templates.common import OPERATIONS
-from tests.tiny import problem as tiny_problem
+from tts_lab.templates import SUBJECTS
+from tts_lab.templates.common import OPERATIONS
 from tts_utils.answers import extract_answer
 from tts_utils.mdp import SEPARATOR, split_steps
 from tts_utils.problems import load_problems
@@ -185,7 +185,7 @@ class Completer:
 def test_labels_find_the_losing_character_by_bisection_and_ask_once_per_prefix():
     import pandas as pd
 
-    from lab.labels import LabelConfig, lost_from
+    from tts_lab.labels import LabelConfig, lost_from
 
     def text(lost: int, length: int = 6) -> str:
         return "\n\n".join(f"step {k} WRONG" if k == lost else f"step {k} fine" for k in range(length))
@@ -206,8 +206,8 @@ def test_labels_find_the_losing_character_by_bisection_and_ask_once_per_prefix()
 def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
     import pandas as pd
 
-    from lab.labels import LabelConfig, label_shards
     from tests.tiny import tiny_policy
+    from tts_lab.labels import LabelConfig, label_shards
 
     config = LabelConfig(num_shards=3, problems_per_shard=2, rollouts=2, completions=1)
     policy = tiny_policy()
@@ -223,11 +223,11 @@ def test_shards_do_not_depend_on_which_process_wrote_them(tmp_path):
 
 @pytest.mark.parametrize("name", ["math-shepherd", "rlhflow", "skywork", "qwen-math-prm"])
 def test_prm_labels_turn_bad_at_the_slip_and_stay_bad_in_every_format(name):
-    from lab.prm_data import prm_example, token_texts
-    from lab.prms import CHAT_WITH_SYSTEM
-    from lab.tokenizer import build_tokenizer
-    from lab.train import IGNORE
-    from tts_utils.prm_formats import FORMATS
+    from tts_lab.prm_data import prm_example, token_texts
+    from tts_lab.prms import CHAT_WITH_SYSTEM
+    from tts_lab.tokenizer import build_tokenizer
+    from tts_lab.train import IGNORE
+    from tts_utils.prms.formats import FORMATS
 
     family = "qwen" if name == "qwen-math-prm" else "llama"
     tok = build_tokenizer(family, num_problems=500)
@@ -259,8 +259,8 @@ def test_prm_labels_turn_bad_at_the_slip_and_stay_bad_in_every_format(name):
 def test_a_head_judges_in_training_as_it_scores_later(head):
     import torch
 
-    from lab.prms import judge, with_fresh_layers
     from tests.tiny import tiny_model
+    from tts_lab.prms import judge, with_fresh_layers
 
     base = tiny_model()
     base.config.tie_word_embeddings = True
@@ -277,7 +277,7 @@ def test_a_head_judges_in_training_as_it_scores_later(head):
 def test_consensus_keeps_what_both_judges_say_of_the_first_wrong_step():
     import pandas as pd
 
-    from lab.prms import agreed
+    from tts_lab.prms import agreed
 
     text = "a = 1.\n\nb = 2.\n\nc = 3."
     frame = pd.DataFrame(
@@ -289,7 +289,7 @@ def test_consensus_keeps_what_both_judges_say_of_the_first_wrong_step():
 
 def test_a_long_solution_checks_every_operation_and_repairs_its_slips():
 
-    from lab.solutions import pieces, solution
+    from tts_lab.solutions import pieces, solution
 
     rng = np.random.default_rng(5)
     slipped = 0
@@ -310,7 +310,7 @@ def test_a_long_solution_checks_every_operation_and_repairs_its_slips():
 
 def test_terse_and_verbose_solutions_say_the_same_in_fewer_and_more_steps():
 
-    from lab.solutions import solution
+    from tts_lab.solutions import solution
 
     rng = np.random.default_rng(6)
     for p in islice(training_stream(6), 300):
@@ -325,8 +325,8 @@ def test_terse_and_verbose_solutions_say_the_same_in_fewer_and_more_steps():
 def test_fresh_layers_change_nothing_at_first():
     import torch
 
-    from lab.prms import with_fresh_layers
     from tests.tiny import tiny_model
+    from tts_lab.prms import with_fresh_layers
 
     base = tiny_model()
     ids = torch.arange(20, 40)[None]
@@ -336,9 +336,9 @@ def test_fresh_layers_change_nothing_at_first():
 
 
 def test_training_learns_and_counts_its_tokens():
-    from lab.policies import policy_examples
-    from lab.train import TrainingConfig, train
     from tests.tiny import tiny_model, tokenizer
+    from tts_lab.policies import policy_examples
+    from tts_lab.train import TrainingConfig, train
 
     model = tiny_model()
     record = train(
@@ -356,8 +356,8 @@ def test_training_learns_and_counts_its_tokens():
 def test_a_policy_with_a_base_is_trained_on_from_its_weights(tmp_path):
     import torch
 
-    from lab.policies import PolicySpec, train_policy
-    from lab.train import TrainingConfig
+    from tts_lab.policies import PolicySpec, train_policy
+    from tts_lab.train import TrainingConfig
     from tts_utils.policies import load_policy
 
     still = TrainingConfig(500, batch_tokens=256, peak_lr=0.0, compiled=False)
@@ -372,9 +372,9 @@ def test_a_policy_with_a_base_is_trained_on_from_its_weights(tmp_path):
 
 
 def test_training_stops_at_the_loss_it_is_given():
-    from lab.policies import policy_examples
-    from lab.train import TrainingConfig, train
     from tests.tiny import tiny_model, tokenizer
+    from tts_lab.policies import policy_examples
+    from tts_lab.train import TrainingConfig, train
 
     lengths = []
     for stop_loss in (None, 0.1, 100):  # the loss of noise is about 6
@@ -387,7 +387,7 @@ def test_training_stops_at_the_loss_it_is_given():
 
 
 def test_a_slip_is_one_wrong_number_and_the_solution_ends_with_its_step():
-    from lab.solutions import solution, with_slip
+    from tts_lab.solutions import solution, with_slip
 
     rng = np.random.default_rng(0)
     kinds = set()
@@ -407,8 +407,8 @@ def test_a_slip_is_one_wrong_number_and_the_solution_ends_with_its_step():
 
 
 def test_phenomena_by_hand():
-    from lab.phenomena import by_difficulty, by_f1, by_prm, by_size
-    from lab.results import Result
+    from tts_lab.phenomena import by_difficulty, by_f1, by_prm, by_size
+    from tts_lab.results import Result
 
     rng = np.random.default_rng(0)
     # Twenty easy problems, that best-of-N solves and beam search does not; twenty hard ones, the other way.
@@ -448,9 +448,9 @@ def test_phenomena_by_hand():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what torch.compile imports
 def test_compiled_training_is_the_same_training():
-    from lab.policies import policy_examples
-    from lab.train import TrainingConfig, train
     from tests.tiny import tiny_model, tokenizer
+    from tts_lab.policies import policy_examples
+    from tts_lab.train import TrainingConfig, train
 
     losses = []
     for compiled in (False, True):
@@ -474,8 +474,8 @@ def test_the_tokenizer_reads_digit_by_digit_and_gives_the_text_back():
 
 
 def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everything_once():
-    from lab.memory import RememberingPolicy, RememberingPRM
     from tests.fakes import FakePRM, StepPolicy
+    from tts_lab.memory import RememberingPolicy, RememberingPRM
     from tts_utils.records import Problem, SamplingConfig
     from tts_utils.search import run
     from tts_utils.tree_search import TreeSearch
@@ -493,9 +493,9 @@ def test_a_policy_and_a_prm_that_remember_change_no_search_and_are_asked_everyth
 
 
 def test_rounded_scores_are_near_and_keep_what_is_too_long():
-    from lab.memory import RoundingPRM
     from tests.fakes import FakePRM
-    from tts_utils.prms import TOO_LONG
+    from tts_lab.memory import RoundingPRM
+    from tts_utils.protocols import TOO_LONG
 
     class PRM(FakePRM):
         def score(self, trajectories):
@@ -511,8 +511,8 @@ def test_rounded_scores_are_near_and_keep_what_is_too_long():
 
 
 def test_memory_tells_problems_of_two_data_sets_apart():
-    from lab.memory import RememberingPolicy, RememberingPRM
     from tests.fakes import FakePolicy, KnowingPRM
+    from tts_lab.memory import RememberingPolicy, RememberingPRM
     from tts_utils.records import Continuation, Problem, SamplingConfig, State
 
     class Reading(FakePolicy):
@@ -528,11 +528,12 @@ def test_memory_tells_problems_of_two_data_sets_apart():
 
 
 def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_same_problems(tmp_path):
-    from lab.memory import RememberingPolicy, RememberingPRM
     from tests.fakes import Counting, FakePRM
-    from tts_utils import fill, table_files
+    from tts_lab.memory import RememberingPolicy, RememberingPRM
     from tts_utils.records import Problem, SamplingConfig
-    from tts_utils.tables import ForeignTable
+    from tts_utils.store import files as table_files
+    from tts_utils.store import fill
+    from tts_utils.store.tables import ForeignTable
 
     problems = [Problem(f"p{i}", f"What is {i} + 1?", str(i + 1)) for i in range(4)]
     stored, config, width = tmp_path / "stored", SamplingConfig(), fill.SAMPLES_PER_BLOCK
@@ -572,12 +573,12 @@ def test_samples_and_scores_of_a_test_set_are_recalled_for_another_one_with_the_
 
 @pytest.mark.slow
 def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
-    from lab import recipe
-    from lab.build import stages
-    from lab.grid import completeness
-    from lab.phenomena import phenomena
-    from lab.quality import process_bench
-    from lab.results import results
+    from tts_lab import recipe
+    from tts_lab.build import stages
+    from tts_lab.grid import completeness
+    from tts_lab.phenomena import phenomena
+    from tts_lab.quality import process_bench
+    from tts_lab.results import results
     from tts_utils import store
 
     data, said = tmp_path / "data", []
@@ -604,8 +605,8 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
 @pytest.mark.slow
 def test_the_shipped_lab_is_healthy():
     """The three figures that make the miniature fair, and a reward model that selects within problems."""
-    from lab.policies import POLICIES
-    from lab.report import health
+    from tts_lab.policies import POLICIES
+    from tts_lab.report import health
 
     long = [policy.name for policy in POLICIES if policy.register == "long"]
     rows = health("lab-500", long).set_index(["policy", "prm", "measure"])
@@ -628,7 +629,7 @@ def test_the_shipped_lab_is_healthy():
 def test_process_bench_by_hand():
     import pandas as pd
 
-    from lab.quality import _rows
+    from tts_lab.quality import _rows
 
     # Two solutions with an error at step 1 (found; passed), two correct ones (passed; error cried at 0), and
     # one with an error at 0 that is placed at 1, which counts as not found.
@@ -646,11 +647,11 @@ def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path)
     """A PRM that is right about all it reads; a long right solution would count as a wrong verdict."""
     import numpy as np
 
-    from lab.quality import KEY, process_bench
-    from lab.report import _prm_rows
     from tests import fakes
+    from tts_lab.quality import KEY, process_bench
+    from tts_lab.report import _prm_rows
     from tts_utils import store
-    from tts_utils.prms import TOO_LONG
+    from tts_utils.protocols import TOO_LONG
     from tts_utils.records import Continuation
 
     class Policy(fakes.FakePolicy):
@@ -700,7 +701,7 @@ def test_the_test_sets_are_what_the_book_says_of_them():
 def test_guess_rate_and_next_step_rate_by_hand():
     import pandas as pd
 
-    from lab.report import guess_rate, next_step_rate
+    from tts_lab.report import guess_rate, next_step_rate
 
     problems = tuple(
         Problem(name, "text", gold, meta={"template": template})

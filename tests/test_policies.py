@@ -14,10 +14,12 @@ from transformers.cache_utils import DynamicCache  # noqa: E402
 
 from tests.fakes import FakePRM  # noqa: E402
 from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
-from tts_utils.kv_cache import give_room  # noqa: E402
-from tts_utils.policies import UnknownModel, load_policy  # noqa: E402
-from tts_utils.policy_requests import PromptTooLong, sample_each  # noqa: E402
-from tts_utils.policy_transformers import _choose, _places  # noqa: E402
+from tts_utils.checkpoints import UnknownModel  # noqa: E402
+from tts_utils.policies import load_policy  # noqa: E402
+from tts_utils.policies.kv_cache import give_room  # noqa: E402
+from tts_utils.policies.requests import sample_each  # noqa: E402
+from tts_utils.policies.transformers import _choose, _places  # noqa: E402
+from tts_utils.protocols import PromptTooLong  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.search import run  # noqa: E402
 from tts_utils.tree_search import beam_search  # noqa: E402
@@ -298,8 +300,8 @@ def test_a_qwen2_checkpoint_keeps_its_own_way_of_cutting_words(tmp_path):
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    from lab.policies import new_model, save_model
-    from lab.tokenizer import build_tokenizer
+    from tts_lab.policies import new_model, save_model
+    from tts_lab.tokenizer import build_tokenizer
 
     made = build_tokenizer("qwen", num_problems=300)
     save_model(new_model(made, "qwen", 24, 2, 3, seed=0), made, tmp_path, {})

@@ -15,11 +15,13 @@ torch = pytest.importorskip("torch")
 
 from tests.fakes import FakePolicy  # noqa: E402
 from tests.tiny import problem, tokenizer  # noqa: E402
-from tts_utils.policies import UnknownModel  # noqa: E402
-from tts_utils.prm_formats import FORMATS, PUBLISHED, QWEN_SYSTEM, Encoded, math_shepherd_text  # noqa: E402
-from tts_utils.prm_heads import head_model_class, load_head_model  # noqa: E402
-from tts_utils.prms import TOO_LONG, TransformersPRM, batches, load_prm  # noqa: E402
-from tts_utils.problems import data_dir  # noqa: E402
+from tts_utils.checkpoints import UnknownModel  # noqa: E402
+from tts_utils.data_folder import data_dir  # noqa: E402
+from tts_utils.prms import load_prm  # noqa: E402
+from tts_utils.prms.formats import FORMATS, PUBLISHED, QWEN_SYSTEM, Encoded, math_shepherd_text  # noqa: E402
+from tts_utils.prms.heads import head_model_class, load_head_model  # noqa: E402
+from tts_utils.prms.transformers import TransformersPRM, batches  # noqa: E402
+from tts_utils.protocols import TOO_LONG  # noqa: E402
 from tts_utils.records import Problem, SamplingConfig, State, StepScores  # noqa: E402
 from tts_utils.search import best_of_n, run  # noqa: E402
 

@@ -7,7 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.tiny import problem, tiny_prm, tokenizer  # noqa: E402
-from tts_utils.prms import TOO_LONG, BadScores, check_scores, load_prm, math_shepherd_text  # noqa: E402
+from tts_utils.prms import load_prm  # noqa: E402
+from tts_utils.prms.formats import math_shepherd_text  # noqa: E402
+from tts_utils.protocols import TOO_LONG, BadScores, check_scores  # noqa: E402
 from tts_utils.records import State, StepScores  # noqa: E402
 
 STEPS = ("12 + 30 = 42.\n\n", "Sum: 42 + 7 = 49.\n\n", "The answer is \\boxed{49}.")
@@ -107,7 +109,7 @@ def test_a_folder_of_another_format_is_refused(tmp_path):
 def test_a_tokenizer_without_the_tag_is_refused():
     from transformers import AutoTokenizer  # noqa: F401
 
-    from tts_utils.prms import MathShepherdPRM
+    from tts_utils.prms.formats import MathShepherdFormat
 
     class NoTag:
         unk_token_id = 0
@@ -116,5 +118,5 @@ def test_a_tokenizer_without_the_tag_is_refused():
             return [0]
 
     with pytest.raises(ValueError, match="no tokens of their own"):
-        MathShepherdPRM("wrong", tiny_prm().model, NoTag())
+        MathShepherdFormat(NoTag())
     assert tokenizer().encode("ки") != tokenizer().encode("-")

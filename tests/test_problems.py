@@ -9,8 +9,9 @@ import types
 import pytest
 
 from tests import fakes
-from tts_utils import problems
-from tts_utils.problems import DataDirError, ProblemError, data_dir, dataset_name, fingerprint, load_problems
+from tts_utils import data_folder
+from tts_utils.data_folder import DataDirError, data_dir, dataset_name
+from tts_utils.problems import ProblemError, fingerprint, load_problems
 
 
 def write(folder, *rows, name="mine.jsonl"):
@@ -178,7 +179,7 @@ def test_data_dir_of_a_parent_then_of_the_checkout(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "clone/notebooks/deep")
     assert data_dir() == (tmp_path / "clone/data").resolve()
     (tmp_path / "package/tts_utils").mkdir(parents=True)
-    monkeypatch.setattr(problems, "__file__", str(tmp_path / "package/tts_utils/problems.py"))
+    monkeypatch.setattr(data_folder, "__file__", str(tmp_path / "package/tts_utils/data_folder.py"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataDirError, match="set the environment variable TTS_DATA"):
         data_dir()

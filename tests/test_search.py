@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests import fakes
 from tts_utils import mdp, search
-from tts_utils.prms import BadScores
+from tts_utils.protocols import BadContinuations, BadScores
 from tts_utils.records import Continuation, Problem, SamplingConfig, SearchResult, StepScores
-from tts_utils.search import BadContinuations, Sample, Score, best_of_n, run
+from tts_utils.search import Sample, Score, best_of_n, run
 
 CONFIG = SamplingConfig()
 PROBLEMS = fakes.problems(4)

@@ -13,10 +13,12 @@ import pytest
 pytest.importorskip("torch")
 
 from tests.tiny import problem, tiny_model, tokenizer
-from tts_utils.policies import BackendError, UnknownModel, load_policy
-from tts_utils.policy_requests import request_seed
-from tts_utils.policy_server import Server
-from tts_utils.policy_transformers import TransformersPolicy
+from tts_utils.checkpoints import UnknownModel
+from tts_utils.policies import load_policy
+from tts_utils.policies.requests import request_seed
+from tts_utils.policies.server import Server
+from tts_utils.policies.transformers import TransformersPolicy
+from tts_utils.protocols import BackendError
 from tts_utils.records import Continuation, Problem, SamplingConfig, State
 
 CONFIG = SamplingConfig(temperature=0.7, max_tokens=50, seed=3)

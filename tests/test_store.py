@@ -22,11 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import fakes
-from tts_utils import manifest, mdp, store, table_files
-from tts_utils.prms import BadScores
+from tts_utils import mdp, store
+from tts_utils.protocols import BadScores
 from tts_utils.records import SamplingConfig
-from tts_utils.store import DamagedTable, ForeignTable, PoolTooSmall, StoreError, StoreMiss, Table
-from tts_utils.tables import escape, unescape
+from tts_utils.store import DamagedTable, ForeignTable, PoolTooSmall, StoreError, StoreMiss, Table, manifest
+from tts_utils.store import files as table_files
+from tts_utils.store.tables import escape, unescape
 from tts_utils.voting import NO_SCORE, select
 
 PROBLEMS = fakes.problems(5)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests import fakes
 from tts_utils import mdp, store
-from tts_utils.prms import BadScores
 from tts_utils.problems import load_problems
+from tts_utils.protocols import BadContinuations, BadScores
 from tts_utils.records import Continuation, SamplingConfig, State, StepScores
-from tts_utils.search import BadContinuations, best_of_n, run
+from tts_utils.search import best_of_n, run
 from tts_utils.store import StoreError, StoreMiss
 from tts_utils.tree_search import RETRIES, TreeSearch, beam_search, dvts
 from tts_utils.voting import NO_SCORE, select

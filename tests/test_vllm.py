@@ -29,24 +29,27 @@ torch = pytest.importorskip("torch")
 from tests import tiny  # noqa: E402
 from tests.test_prm_formats import STEPS, tokenizer_for, trajectory  # noqa: E402
 from tests.tiny import problem  # noqa: E402
-from tts_utils import policy_vllm, prm_vllm  # noqa: E402
+from tts_utils.checkpoints import UnknownModel, find_model  # noqa: E402
+from tts_utils.data_folder import data_dir  # noqa: E402
 from tts_utils.mdp import state_of  # noqa: E402
-from tts_utils.policies import (  # noqa: E402
-    BackendError,
-    UnknownModel,
-    find_model,
-    load_policy,
+from tts_utils.policies import load_policy  # noqa: E402
+from tts_utils.policies import vllm as policy_vllm  # noqa: E402
+from tts_utils.policies.requests import request_seed  # noqa: E402
+from tts_utils.policies.server import find_served_model  # noqa: E402
+from tts_utils.policies.transformers import TransformersPolicy  # noqa: E402
+from tts_utils.policies.wide_heads import widened  # noqa: E402
+from tts_utils.prms import load_prm  # noqa: E402
+from tts_utils.prms import vllm as prm_vllm  # noqa: E402
+from tts_utils.prms.formats import (  # noqa: E402
+    FORMATS,
+    format_name,
 )
-from tts_utils.policy_requests import request_seed  # noqa: E402
-from tts_utils.policy_server import find_served_model  # noqa: E402
-from tts_utils.policy_transformers import TransformersPolicy  # noqa: E402
-from tts_utils.prm_formats import FORMATS  # noqa: E402
-from tts_utils.prm_heads import head_model_class  # noqa: E402
-from tts_utils.prm_vllm import load_vllm_prm  # noqa: E402
-from tts_utils.prms import TOO_LONG, BadScores, TransformersPRM, format_name, load_prm  # noqa: E402
-from tts_utils.problems import data_dir, load_problems  # noqa: E402
+from tts_utils.prms.heads import head_model_class  # noqa: E402
+from tts_utils.prms.transformers import TransformersPRM  # noqa: E402
+from tts_utils.prms.vllm import load_vllm_prm  # noqa: E402
+from tts_utils.problems import load_problems  # noqa: E402
+from tts_utils.protocols import TOO_LONG, BackendError, BadScores  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
-from tts_utils.wide_heads import widened  # noqa: E402
 
 CONFIG = SamplingConfig(temperature=0.7, top_p=0.9, max_tokens=40, seed=3, stop=("\n\n",))
 GREEDY = SamplingConfig(temperature=0, max_tokens=160)
@@ -172,7 +175,7 @@ def fake(monkeypatch):
 
 def test_nothing_heavy_is_imported_before_it_is_needed():
     code = (
-        "import sys, tts_utils.policies, tts_utils.policy_vllm, tts_utils.policy_server, tts_utils.prm_vllm\n"
+        "import sys, tts_utils.policies.vllm, tts_utils.policies.server, tts_utils.prms.vllm\n"
         "sys.exit(str({'vllm', 'torch', 'transformers'} & set(sys.modules) or ''))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lab.policies import new_model
-from lab.prms import with_fresh_layers
 from tests.tiny import tokenizer
-from tts_utils.wide_heads import head_size, widened
+from tts_lab.policies import new_model
+from tts_lab.prms import with_fresh_layers
+from tts_utils.policies.wide_heads import head_size, widened
 
 
 def random_model(family: str):

@@ -6,10 +6,11 @@ from functools import cache
 
 import torch
 
-from lab.policies import new_model
-from lab.tokenizer import build_tokenizer
-from tts_utils.policy_transformers import TransformersPolicy
-from tts_utils.prms import MathShepherdPRM
+from tts_lab.policies import new_model
+from tts_lab.tokenizer import build_tokenizer
+from tts_utils.policies.transformers import TransformersPolicy
+from tts_utils.prms.formats import MathShepherdFormat
+from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.records import Problem
 
 
@@ -33,9 +34,9 @@ def tiny_policy(batch_size: int = 256) -> TransformersPolicy:
     return TransformersPolicy("tiny", tiny_model().double(), tokenizer(), batch_size)
 
 
-def tiny_prm(batch_tokens: int = 16_384) -> MathShepherdPRM:
+def tiny_prm(batch_tokens: int = 16_384) -> TransformersPRM:
     """A Math-Shepherd PRM that scores noise."""
-    return MathShepherdPRM("tiny-prm", tiny_model(1), tokenizer(), batch_tokens)
+    return TransformersPRM("tiny-prm", tiny_model(1), MathShepherdFormat(tokenizer()), batch_tokens)
 
 
 def problem(i: int = 0) -> Problem:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from tts_utils.policy_requests import BackendError
 from tts_utils.prompts import Family
+from tts_utils.protocols import BackendError
 
 LOADERS_OWN = ("name_or_path", "name", "backend", "server_url")
 """Arguments of ``load_policy`` and ``load_prm`` that are no options of a backend."""

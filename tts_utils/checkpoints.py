@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from tts_utils.data_folder import data_dir
 
 
 class UnknownModel(ValueError):
@@ -67,3 +71,34 @@ def encodable(text: str) -> str:
     '1 + 1 = ?2'
     """
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def find_model(name_or_path: str) -> str:
+    """Where a model lies: the folder of a shipped one, a local folder, or the Hub id as it is."""
+    models = data_dir() / "models"
+    for folder in (models / name_or_path, Path(name_or_path)):
+        if (folder / "config.json").is_file():
+            return str(folder)
+    if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
+        return name_or_path
+    shipped = sorted(p.parent.name for p in models.glob("*/config.json"))
+    raise UnknownModel(
+        f"no model named {name_or_path!r}: not a folder with a config.json, not a Hub id such as "
+        f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in {models})"
+    )
+
+
+def revision_of(source: str, model=None) -> str:
+    """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit.
+
+    ``model`` is the loaded model, if there is one; else the Hub is asked.
+    """
+    weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
+    if not weights:
+        config = load_config(source) if model is None else model.config
+        return getattr(config, "_commit_hash", None) or ""
+    digest = hashlib.sha256()
+    for path in weights:
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

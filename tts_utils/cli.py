@@ -15,21 +15,20 @@ import typer
 
 from tts_utils import (
     backends,
-    cli_import,
-    fill,
-    manifest,
+    checkpoints,
+    data_folder,
     mdp,
-    misses,
     policies,
-    policy_requests,
     prms,
     problems,
+    protocols,
     report,
-    search,
     store,
-    table_files,
 )
+from tts_utils.imports import cli as cli_import
 from tts_utils.records import SamplingConfig
+from tts_utils.store import files as table_files
+from tts_utils.store import fill, manifest, misses
 from tts_utils.tree_search import TreeSearch
 
 app = typer.Typer(
@@ -42,12 +41,12 @@ app = typer.Typer(
 KNOWN_ERRORS = (
     store.StoreError,
     problems.ProblemError,
-    problems.DataDirError,
-    policies.UnknownModel,
-    policies.BackendError,
-    policy_requests.PromptTooLong,
-    prms.BadScores,
-    search.BadContinuations,
+    data_folder.DataDirError,
+    checkpoints.UnknownModel,
+    protocols.BackendError,
+    protocols.PromptTooLong,
+    protocols.BadScores,
+    protocols.BadContinuations,
 )
 
 Policy = Annotated[str, typer.Option("--policy", help="Name of a policy, a model folder, or a Hub id.")]
@@ -184,8 +183,8 @@ def score(
         )
     loaded = problems.load_problems(dataset)
     samples = store.find_table("samples", dataset, policy, config=config, greedy=greedy)
-    if not table_files.stored_rows(samples, problems.data_dir()):
-        first = misses.command(samples, 64, dataset, problems.data_dir())
+    if not table_files.stored_rows(samples, data_folder.data_dir()):
+        first = misses.command(samples, 64, dataset, data_folder.data_dir())
         raise store.StoreMiss(f"there is nothing to score yet; first run: {first}")
     with _Bar() as bar:
         filled = store.fill_step_scores(
@@ -290,7 +289,7 @@ app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
 @_says_what_is_wrong
 def verify() -> None:
     """Check every stored file against data/manifest.json: hash, schema, configuration."""
-    data = problems.data_dir()
+    data = data_folder.data_dir()
     bad = store.verify(data)
     for message in bad:
         typer.echo(f"bad: {message}", err=True)
@@ -319,8 +318,8 @@ def doctor() -> None:
     gpu = _gpu()
     typer.echo(f"hardware    {manifest.hardware()}" + ("" if gpu else "; no GPU that torch can use"))
     try:
-        data = problems.data_dir()
-    except problems.DataDirError as exc:
+        data = data_folder.data_dir()
+    except data_folder.DataDirError as exc:
         typer.echo(f"data        none: {exc}")
         return
     typer.echo(f"data        {data}")
@@ -349,12 +348,12 @@ def doctor() -> None:
         typer.echo("you can     do the same with the paper's own models, as far as they fit on the GPU")
 
 
-def _load_policy(policy: str, backend: str, server_url: str, words: list[str] | None) -> policies.Policy:
+def _load_policy(policy: str, backend: str, server_url: str, words: list[str] | None) -> protocols.Policy:
     options = backends.parse_options(words or [])
     return policies.load_policy(policy, backend=backend, server_url=server_url, **options)
 
 
-def _load_prm(prm: str, backend: str, words: list[str] | None) -> prms.PRM:
+def _load_prm(prm: str, backend: str, words: list[str] | None) -> protocols.PRM:
     return prms.load_prm(prm, backend=backend, **backends.parse_options(words or []))
 
 

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tts_utils import store, table_files
+from tts_utils import store
+from tts_utils.data_folder import data_dir, dataset_name
 from tts_utils.metrics import Interval, accuracy_interval, paired_difference
-from tts_utils.misses import Incomplete
-from tts_utils.problems import data_dir, dataset_name, dataset_option
+from tts_utils.problems import dataset_option
 from tts_utils.records import Problem
-from tts_utils.tables import Table
+from tts_utils.store import files as table_files
+from tts_utils.store.misses import Incomplete
+from tts_utils.store.tables import Table
 from tts_utils.voting import AGGREGATIONS, NO_SCORE, RULES, select, split_rule
 
 COLUMNS = ["policy", "measure", "N", "estimate", "low", "high", "n"]

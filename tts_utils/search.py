@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from tts_utils import answers, mdp
-from tts_utils.policy_requests import check_draws
-from tts_utils.prms import check_scores
+from tts_utils.protocols import BadContinuations, check_draws, check_scores
 from tts_utils.records import (
     Completion,
     Continuation,
@@ -26,8 +25,7 @@ from tts_utils.records import (
 )
 
 if TYPE_CHECKING:
-    from tts_utils.policies import Policy
-    from tts_utils.prms import PRM
+    from tts_utils.protocols import PRM, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,6 @@ Request = Sample | Score
 Answer = list[Continuation] | list[StepScores]
 # A method yields one request and receives its answer, or a list of requests and a list of their answers.
 Method = Generator[Request | list[Request], Answer | list[Answer], SearchResult]
-
-
-class BadContinuations(ValueError):
-    """A policy returned too few or too many continuations, or ones that are not one step each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +200,7 @@ def score(
     ``num_tokens`` is that of one reading, for every duplicate alike. ``calls`` is as for :func:`run`.
 
     Raises:
-        BadScores: see :func:`tts_utils.prms.check_scores`.
+        BadScores: see :func:`tts_utils.protocols.check_scores`.
         ValueError: there is something to score and no PRM.
     """
     # An identifier is unique within its data set only, so the problem's text is part of the key.

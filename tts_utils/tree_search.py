@@ -32,8 +32,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tts_utils import mdp
+from tts_utils.protocols import BadContinuations
 from tts_utils.records import Continuation, FinishReason, Problem, SearchNode, SearchResult, State, StepScores
-from tts_utils.search import BadContinuations, Method, Sample, Score, finish, lock_step
+from tts_utils.search import Method, Sample, Score, finish, lock_step
 from tts_utils.voting import AGGREGATIONS, aggregate
 
 RETRIES = 3

@@ -1,1 +1,0 @@
-"""How the lab's problems, models and tables are made; ``python -m lab build`` makes them all."""

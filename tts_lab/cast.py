@@ -1,0 +1,56 @@
+"""The cast: every shipped model with its size and what its making cost, from its training record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from tts_utils.data_folder import data_dir
+
+DATA = ("num_rollouts", "tokens_per_response", "tokens_per_step")
+
+
+def policies(data: Path | None = None) -> pd.DataFrame:
+    """The policies, as the paper's Table 4 has its models: parameters, training tokens, FLOPs (6 P D).
+
+    Args:
+        data: the data directory; None means ``data_dir()``.
+
+    Returns:
+        Columns policy, family, register, base (the policy it was trained on from, "" for none), num_params,
+        num_tokens, flops, seconds, device. Tokens, FLOPs and seconds are those of its own training; what its
+        base had cost stands in the base's row.
+    """
+    facts = ["family", "register", "base", "num_params", "num_tokens", "flops", "seconds", "device"]
+    return _table(data, "policy", facts)
+
+
+def prms(data: Path | None = None) -> pd.DataFrame:
+    """The PRMs, with their training data as the paper's Table 1 has it.
+
+    Args:
+        data: the data directory; None means ``data_dir()``.
+
+    Returns:
+        Columns prm, stands_for, base, num_params, num_tokens, flops, seconds, and of the labelled rollouts it
+        learnt from num_rollouts, tokens_per_response, tokens_per_step.
+    """
+    return _table(
+        data,
+        "prm",
+        ["stands_for", "base", "num_params", "num_tokens", "flops", "seconds", *DATA],
+    )
+
+
+def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
+    data = data_dir() if data is None else data
+    rows = []
+    for path in sorted((data / "models").glob("*/training.json")):
+        if (path.parent / "tts_prm.json").exists() != (kind == "prm"):
+            continue
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record |= record.get("data", {})
+        rows.append([path.parent.name, *(record[c] for c in columns)])
+    return pd.DataFrame(rows, columns=[kind, *columns])

@@ -1,0 +1,111 @@
+"""Policies: what samples continuations of states, and where to load one from."""
+
+from __future__ import annotations
+
+from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
+from tts_utils.checkpoints import find_model, load_config, load_tokenizer, reading, revision_of
+from tts_utils.protocols import BackendError, Policy
+
+OPTIONS = {
+    "transformers": {"batch_size": COUNT, "family": FAMILY},
+    "vllm": {"family": FAMILY},  # and whatever the engine takes
+    "server": {
+        "family": FAMILY,
+        "concurrency": COUNT,
+        "timeout": SECONDS,
+        "retries": RETRIES,
+        "pause": SECONDS,
+        "key": TEXT,
+    },
+}
+"""The backends of policies, and the options of each."""
+
+
+def load_policy(
+    name_or_path: str,
+    device: str | None = None,
+    name: str = "",
+    *,
+    backend: str = "transformers",
+    server_url: str = "",
+    **options,
+) -> Policy:
+    """Load a policy: a shipped lab policy, a local folder, or a Hub id ("org/name").
+
+    Args:
+        name_or_path: for example "lab-llama-s".
+        device: "cpu", "cuda", or None for a GPU where there is one (transformers only).
+        name: what the policy is called in tables; default: ``name_or_path``.
+        backend: "transformers"; "vllm", in this process; or "server", anything that speaks OpenAI's
+            completions protocol (``vllm serve``). Prompts are the same everywhere, random streams are not:
+            a table of one backend is not continued with another.
+        server_url: the server's address, such as "http://127.0.0.1:8000/v1".
+        options: of :class:`tts_utils.policies.transformers.TransformersPolicy` (``batch_size``),
+            :func:`tts_utils.policies.vllm.load_vllm_policy` (``gpu_memory_utilization``, ``max_model_len``,
+            ...) or :func:`tts_utils.policies.server.load_server_policy` (``concurrency``, ...).
+
+    Raises:
+        UnknownModel: no such model (the message lists the shipped ones), or one that cannot be loaded or has
+            no chat template.
+        BackendError: the backend cannot be used here, or an option is not its own or out of range.
+    """
+    check_backend(backend, OPTIONS, device)
+    check_options(
+        backend, options, OPTIONS[backend], others=backend == "vllm", own=("revision", "num_params")
+    )
+    if bool(server_url) != (backend == "server"):
+        raise BackendError(
+            f"backend {backend!r} is given with the server address {server_url!r}: "
+            "backend 'server' needs one, and the others take none"
+        )
+    source = find_model(name_or_path)
+    name = name or name_or_path
+    if backend == "transformers":
+        from tts_utils.policies.transformers import TransformersPolicy
+
+        tokenizer, model = load_checkpoint(source, device)
+        return TransformersPolicy(name, model, tokenizer, revision=revision_of(source, model), **options)
+    facts = {"num_params": num_params_of(source), "revision": f"{revision_of(source)} {backend}".strip()}
+    if backend == "vllm":
+        from tts_utils.policies.vllm import load_vllm_policy
+
+        return load_vllm_policy(source, name, **facts | options)
+    from tts_utils.policies.server import load_server_policy
+
+    return load_server_policy(source, name, server_url, **facts | options)
+
+
+def load_checkpoint(source: str, device: str | None = None):
+    """The tokenizer and the causal language model of a folder or a Hub id, on a device, ready to read.
+
+    On a CPU in float32; on a GPU in the checkpoint's own type.
+
+    Raises:
+        UnknownModel: there is no such model, or it cannot be fetched, read, or put on that device.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float32 if device == "cpu" else "auto"
+    tokenizer = load_tokenizer(source)
+    with reading(source):
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+    return tokenizer, model.eval()
+
+
+def num_params_of(source: str) -> int:
+    """Parameters of a folder's or Hub id's causal language model, tied ones counted once; reads no weights.
+
+    0 where torch is not installed, so that a server's policy needs none.
+    """
+    config = load_config(source)
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return 0
+    from transformers import AutoModelForCausalLM
+
+    with reading(source), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,398 @@
+"""The files of a table: check, load, append, compact, list; it does not know where rows come from.
+
+A table is one parquet file. Rows arrive in batches as part files in ``<table>.parts/`` beside it;
+:func:`compact` sorts table and parts into one file. Equal rows give equal bytes, whatever the batches,
+because the file holds nothing but rows, configuration and sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tts_utils.store import manifest
+from tts_utils.store.manifest import StoreError
+from tts_utils.store.tables import (
+    IMPORTED,
+    KEYS,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    DamagedTable,
+    ForeignTable,
+    Table,
+    config_sha256,
+    escape,
+    slug,
+    table_of,
+    to_json,
+    unescape,
+)
+
+
+def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
+    """Open a table's file (or one of its parts) and check that it is one, and which.
+
+    Args:
+        path: the file.
+        table: the table it must belong to; None checks only that the file agrees with itself.
+
+    Raises:
+        DamagedTable: it is no readable parquet file.
+        ForeignTable: it is another table, or no table of this store.
+    """
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as exc:
+        raise DamagedTable(
+            f"{path} is damaged or is no parquet file ({exc}); restore it (git checkout), or remove it and "
+            "fill it again"
+        ) from exc
+    metadata = file.schema_arrow.metadata or {}
+    try:
+        config = json.loads(metadata[b"tts.config"])
+        found = table_of(config)
+        declared = metadata[b"tts.config_sha256"].decode()
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ForeignTable(
+            f"{path} was not written by this store: it carries no configuration; move it away"
+        ) from exc
+    if declared != config_sha256(config) or config != found.config:
+        raise ForeignTable(f"{path}: its configuration and its hash disagree; remove it and fill it again")
+    if table is not None and found != table:
+        raise ForeignTable(
+            f"{path} holds another table than its name says: {to_json(found.config)} where "
+            f"{to_json(table.config)} is expected; it belongs at {found.relative}"
+        )
+    if not file.schema_arrow.remove_metadata().equals(SCHEMAS[found.kind]):
+        raise ForeignTable(
+            f"{path}: columns {file.schema_arrow.names} with their types are not those of a {found.kind} "
+            f"table of schema version {SCHEMA_VERSION}"
+        )
+    return file
+
+
+def sources(table: Table, data: Path) -> dict[str, str]:
+    """The hashes of problems and models that a table was filled from, as far as they were known."""
+    return {
+        key: value for path in _files(table, data) for key, value in _sources_of(check_file(path)).items()
+    }
+
+
+def load(
+    table: Table,
+    data: Path,
+    *,
+    sources: Mapping[str, str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """All stored rows of a table, finished file and parts together, sorted by key, each key once.
+
+    Args:
+        table: which.
+        data: the data directory.
+        sources: refuse rows that were filled from others than these. A ``*_revision`` that the rows or these
+            lack is another one; any other key counts only where both have it.
+        columns: read these and the key only; None reads all.
+
+    Raises:
+        DamagedTable, ForeignTable: naming the file.
+    """
+    _check_hash(table, data)
+    for attempt in range(3):
+        try:
+            rows = _read(table, _files(table, data), sources, columns)
+            break
+        except FileNotFoundError:  # another process has compacted the table meanwhile
+            if attempt == 2:
+                raise
+    return _sorted(rows, KEYS[table.kind])
+
+
+def unseen(
+    table: Table,
+    data: Path,
+    seen: set,
+    *,
+    sources: Mapping[str, str] | None = None,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """The rows of those files that are not in ``seen`` yet, which is updated; else as :func:`load`."""
+    if not seen:
+        _check_hash(table, data)
+    with manifest.locked(data):
+        tags = {(path, path.stat().st_ino, path.stat().st_mtime_ns) for path in _files(table, data)}
+        rows = _read(table, sorted(path for path, *_ in tags - seen), sources, columns)
+    seen |= tags
+    return rows
+
+
+def _read(
+    table: Table, paths: Sequence[Path], sources: Mapping[str, str] | None, columns: Sequence[str] | None
+) -> pa.Table:
+    read = []
+    for path in paths:
+        file = check_file(path, table)
+        _check_sources(path, _sources_of(file), sources)
+        try:
+            read.append(file.read(columns=columns))
+        except (pa.ArrowException, OSError) as exc:
+            raise DamagedTable(
+                f"{path} is damaged ({exc}); restore it, or remove it and fill it again"
+            ) from exc
+    if read:
+        return pa.concat_tables(rows.replace_schema_metadata() for rows in read)
+    empty = SCHEMAS[table.kind].empty_table()
+    return empty if columns is None else empty.select(columns)
+
+
+def append(
+    table: Table,
+    rows: Iterable[Mapping[str, Any]],
+    data: Path,
+    *,
+    sources: Mapping[str, str] | None = None,
+    seconds: float = 0.0,
+) -> Path:
+    """Store a batch of rows as one part file, whole or not at all.
+
+    Args:
+        table: where they belong.
+        rows: one mapping per row with the columns of the schema; constant columns may be left out.
+        data: the data directory.
+        sources: hashes of what they were made from, such as ``{"problems_sha256": ...}``.
+        seconds: what they took to make.
+
+    Raises:
+        StoreError: a row lacks a column or holds a value of another type.
+    """
+    content = _encode(table, _from_rows(table, rows), sources or {}, {"tts.seconds": f"{seconds:.3f}"})
+    part = table.parts(data) / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
+    with manifest.locked(data):
+        manifest.replace_file(part, content)
+    return part
+
+
+def compact(table: Table, data: Path) -> Path:
+    """Bring a table and its parts into one sorted file, note it in the manifest, and remove the parts.
+
+    Killed anywhere, it can be run again with the same outcome: parts go last.
+
+    Raises:
+        DamagedTable, ForeignTable: naming the file; nothing is changed then.
+    """
+    path, parts = table.path(data), table.parts(data)
+    with manifest.locked(data):
+        listed = manifest.load(data).get(table.relative)
+        files = _files(table, data)
+        if files == [path] and listed:
+            shutil.rmtree(parts, ignore_errors=True)
+            return path
+        if not files:
+            raise StoreError(f"nothing is stored for {table.relative}")
+        read = [check_file(file, table) for file in files]
+        sources = {key: value for content in read for key, value in _sources_of(content).items()}
+        for file, content in zip(files, read, strict=True):
+            _check_sources(file, _sources_of(content), sources)
+        metadata = [content.schema_arrow.metadata for content in read]
+        seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
+        if listed and path in files:  # else the entry is that of a table that was moved away
+            seconds += listed.get("seconds", 0)
+        rows = load(table, data)
+        content = _encode(table, rows, sources)
+        digest = hashlib.sha256(content).hexdigest()
+        if listed:
+            manifest.save_entries(data, {table.relative: {**listed, "next_sha256": digest}})
+        manifest.replace_file(path, content)
+        entry = {
+            "sha256": digest,
+            "bytes": len(content),
+            "rows": rows.num_rows,
+            "config": table.config,
+            "config_sha256": table.config_sha256,
+            "sources": sources,
+            "seconds": round(seconds, 3),
+            **manifest.circumstances(),
+        }
+        manifest.save_entries(data, {table.relative: entry})
+        shutil.rmtree(parts, ignore_errors=True)
+    return path
+
+
+def to_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows as a data frame: strings unescaped (dtype object), lists as Python lists."""
+    columns = {}
+    for name in rows.column_names:
+        values = rows.column(name)
+        if pa.types.is_string(values.type):
+            columns[name] = pd.Series([unescape(v) for v in values.to_pylist()], dtype=object)
+        elif pa.types.is_list(values.type):
+            columns[name] = pd.Series(values.to_pylist(), dtype=object)
+        else:
+            columns[name] = values.to_numpy()
+    return pd.DataFrame(columns)
+
+
+def stored_rows(table: Table, data: Path) -> int:
+    """How many rows lie in the files of a table; rows that two processes both stored count twice."""
+    return sum(check_file(path, table).metadata.num_rows for path in _files(table, data))
+
+
+def table_of_file(file: pq.ParquetFile) -> Table:
+    """The identity of a file that :func:`check_file` has opened."""
+    return table_of(json.loads(file.schema_arrow.metadata[b"tts.config"]))
+
+
+def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "") -> list[Table]:
+    """The tables of a kind that exist, finished or only begun, in order of their paths.
+
+    Raises:
+        DamagedTable, ForeignTable: a file among them cannot be read or names no configuration.
+    """
+    folder = data.joinpath(kind, *(slug(name) for name in (dataset, policy, prm) if name))
+    found = {}
+    for path in sorted(folder.rglob("*.parquet")):
+        if path.name.startswith("."):
+            continue
+        table = table_of_file(check_file(path))
+        begun = path.parent.suffix == ".parts"
+        if table.path(data) != (path.parent.with_suffix(".parquet") if begun else path):
+            raise ForeignTable(
+                f"{path} holds another table than its name says: {to_json(table.config)}; "
+                f"it belongs at {table.relative}"
+            )
+        found[table.relative] = table
+    return [found[name] for name in sorted(found)]
+
+
+def _files(table: Table, data: Path) -> list[Path]:
+    path, parts = table.path(data), table.parts(data)
+    finished = [path] if path.exists() else []
+    return finished + sorted(p for p in parts.glob("*.parquet") if not p.name.startswith("."))
+
+
+def _check_hash(table: Table, data: Path) -> None:
+    path = table.path(data)
+    for _ in range(2):  # the second time with the manifest that another process has written meanwhile
+        listed = manifest.load(data).get(table.relative)
+        if listed is None or not path.exists():
+            return
+        # "next_sha256" is left by a run that was killed between announcing a new file and noting it as done.
+        if manifest.sha256_of(path) in (listed["sha256"], listed.get("next_sha256")):
+            return
+    raise DamagedTable(
+        f"{path} is not the file the manifest lists (its sha256 differs); restore both (git checkout), "
+        "or remove the file and fill it again"
+    )
+
+
+def _sources_of(file: pq.ParquetFile) -> dict[str, str]:
+    return json.loads((file.schema_arrow.metadata or {}).get(b"tts.sources", b"{}"))
+
+
+def _check_sources(path: Path, found: Mapping[str, str], wanted: Mapping[str, str] | None) -> None:
+    if wanted is None:
+        return
+    revisions = [key for key in found if _is_revision(key)]
+    for key in dict.fromkeys([*wanted, *revisions]):
+        there, now = found.get(key), wanted.get(key)
+        if there != now and (None not in (there, now) or _is_revision(key)):
+            raise ForeignTable(
+                f"{path} was filled from another version of its sources: {key} is {_shown(there, now)}, "
+                f"now {_shown(now, there)}; {_way_out(key, there, now)}, or move this file away to fill the "
+                "table anew"
+            )
+
+
+def _is_revision(key: str) -> bool:
+    return key.endswith("_revision")
+
+
+def _shown(value: str | None, other: str | None) -> str:
+    """Enough of a value to tell it from the other; a sha256 that differs early is cut."""
+    if value is None:
+        return "not stated"
+    return value[:12] if len(value) == 64 and value[:12] != (other or "")[:12] else value
+
+
+def _way_out(key: str, *values: str | None) -> str:
+    if key.startswith("import_") or any((value or "").startswith(IMPORTED) for value in values):
+        return "imported rows are never mixed with others: import under another --policy or --prm name"
+    if not _is_revision(key):
+        return "restore the old problems, or give the new ones another name"
+    load = f"load_{key.removesuffix('_revision')}"
+    return (
+        "another version or another backend is another source, and rows of two are never mixed: go on with "
+        f"the old one, or give the new one another name (name= of {load})"
+    )
+
+
+def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    constant = {"policy": table.policy, "dataset": table.dataset, "prm": table.prm}
+    schema = SCHEMAS[table.kind]
+    rows = list(rows)
+    columns = []
+    for field in schema:
+        try:
+            values = [row[field.name] if field.name in row else constant[field.name] for row in rows]
+            if pa.types.is_string(field.type):
+                values = [escape(value) for value in values]
+            column = pa.array(values, type=field.type)
+        except (KeyError, TypeError, pa.ArrowException) as exc:
+            raise StoreError(
+                f"{table.relative}: column {field.name!r} is missing or of a wrong type ({exc})"
+            ) from exc
+        if column.null_count:
+            raise StoreError(f"{table.relative}: column {field.name!r} has an empty cell")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _encode(
+    table: Table, rows: pa.Table, sources: Mapping[str, str], more: Mapping[str, str] | None = None
+) -> bytes:
+    metadata = {
+        "tts.config": to_json(table.config),
+        "tts.config_sha256": table.config_sha256,
+        "tts.schema_version": str(SCHEMA_VERSION),
+        "tts.sources": to_json(sources),
+        **(more or {}),
+    }
+    rows = rows.combine_chunks().replace_schema_metadata(metadata)
+    buffer = io.BytesIO()
+    pq.write_table(
+        rows,
+        buffer,
+        compression="zstd",
+        compression_level=17,  # a tenth smaller than at 9, for a few seconds a table
+        use_dictionary=[f.name for f in rows.schema if pa.types.is_string(f.type)],
+        use_byte_stream_split=["scores.list.element"] if table.kind == "step_scores" else False,
+        write_page_checksum=True,
+    )
+    return buffer.getvalue()
+
+
+def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
+    rows = rows.combine_chunks()
+    rows = rows.take(pc.sort_indices(rows, [(key, "ascending") for key in keys]))
+    if rows.num_rows < 2:
+        return rows
+    same = np.logical_and.reduce(
+        [pc.equal(rows[key][1:], rows[key][:-1]).to_numpy(zero_copy_only=False) for key in keys]
+    )
+    # The sort is stable: of equal keys the finished table's row comes first, then the oldest part's.
+    return rows.filter(pa.array(np.concatenate([[True], ~same]))).combine_chunks()
