@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tts_utils.answers.maths import MathProcess
 from tts_utils.answers.spelling import bare, boxes, items, kind, tidy
+from tts_utils.answers.verdicts import Verdicts
 
 TIME_LIMIT = 5.0
 """Seconds for comparing two answers; what is not found equal in that time is not equal."""
@@ -33,6 +33,8 @@ _SET = re.compile(r"^\\\{([^{}:|]*, [^{}:|]*)\\\}$")
 _EQUATION = re.compile(r"(?![A-Za-z](?:\^\{-1\})?\([^()]*\)=)(?=[^=]*[A-Za-z])[^=]*[-+^][^=]*=[^=]*")
 _LAST_NUMBER = re.compile(r"(?<![0-9A-Za-z)])-?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)|[0-9]+(?:\.[0-9]+)?")
 _MATHS = MathProcess()  # starts nothing until it is asked
+VERDICTS = Verdicts(lambda a, b: _MATHS.equal(a, b, TIME_LIMIT))
+"""What math-verify has said of pairs of tidied answers: asked once, remembered, and stored beside tables."""
 
 
 def extract_answer(text: str, last_number: bool = False) -> str:
@@ -229,9 +231,8 @@ def _letters(key: str) -> str:
     return key.removeprefix("\\text{").removesuffix("}").replace(" ", "").casefold()
 
 
-@lru_cache(maxsize=1 << 15)
 def _ask_maths(a: str, b: str) -> bool:
-    return _MATHS.equal(a, b, TIME_LIMIT)
+    return VERDICTS.of(a, b)
 
 
 def _innermost(text: str) -> str:
