@@ -20,9 +20,9 @@ keeps one. On texts alone, with ``sample(text, m)`` for the policy and ``score(t
 
 :func:`_grow` is the first of the two, and the tests hold it to these lines. It is longer because the paper's
 wording leaves things open, policies are cut, PRMs have a limit, and every step is logged with what it cost.
-Each such deviation is explained beside the line that makes it, under a number: (1) ranking over all
-beams; (2) finished paths retire, or compete; (3) steps cut by the token limit; (4) paths longer than the PRM reads; (5)
-equal candidates; (6) what is voted on; (7) scores are taken once.
+Each such deviation is explained beside the line that makes it, under a number: (1) ranking over all beams;
+(2) finished paths retire, or compete; (3) steps cut by the token limit; (4) paths longer than the PRM reads;
+(5) equal candidates; (6) what is voted on; (7) scores are taken once.
 Source: section 2.2 of arXiv:2502.06703 (DVTS: Beeching et al. 2024), and the authors' released code.
 """
 
