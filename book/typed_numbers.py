@@ -1,7 +1,7 @@
 """Find numbers that somebody typed into the book's prose, where a cell should have computed them.
 
 A result belongs into a cell: print it, or say it (``charts.say(f"... {share:.0%} ...")``). Then it stays true
-when the tables change. A number that is no result may be typed, if a mark in its cell or page says what it is:
+when the tables change. A number that is no result may be typed if a mark in its cell or page says what it is:
 
     <!-- numbers | setting: 64, 0.7 | example: 0.55, 0.97 | published (Liu et al. 2025, Table 2): 86.8 -->
 
@@ -50,19 +50,17 @@ FREE = [
 def typed_numbers(text: str) -> list[str]:
     """Give the numbers of a text that need a mark, in order.
 
-    >>> typed_numbers("Table 2 has 86.8; 5 of 17 end right, in 2 steps, some 40 % ([Liu et al. 2025](x.md#y))")
+    >>> typed_numbers("Table 2 has 86.8; 5 of 17 end right, in 2 steps, or 40 % ([Liu et al. 2025](x.md#y))")
     ['86.8', '5', '17', '40']
     """
     for pattern in FREE:
         text = pattern.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), text)
-    found, after_of = [], -1
+    found = []
     for match in NUMBER.finditer(text):
         number = match[0].rstrip(",")
         unit = UNIT.match(text, match.start() + len(number))
-        small = re.fullmatch(r"\d", number) and not unit and match.start() > after_of
-        if unit and "of" in unit[0]:
-            after_of = unit.end()
-        if not small:
+        share = unit or re.search(r"\bof (?:the |its |all |these )?$", text[: match.start()])
+        if share or len(number) > 1:
             found.append(number)
     return found
 
@@ -139,7 +137,8 @@ def page_problems(path: Path) -> list[str]:
 
 def main() -> None:
     """Check all notebooks and pages of the book."""
-    pages = [page for page in sorted((ROOT / "book").glob("*.md")) if page.name != "bibliography.md"]
+    other = ("bibliography.md", "WRITING.md")  # titles and dates; no page of the book
+    pages = [page for page in sorted((ROOT / "book").glob("*.md")) if page.name not in other]
     found = [problem for path in lesson_paths() for problem in notebook_problems(path)]
     found += [problem for page in pages for problem in page_problems(page)]
     print("\n".join(found), file=sys.stderr)
