@@ -1,9 +1,9 @@
 """A recipe on many machines: Ray starts the workers, the store shares the work.
 
 Every worker runs the same recipe on the same data directory. A table is cut into blocks that depend on the
-command only, a worker claims a block before it computes it, and a block of a worker that died is free again; so
-the table is the one that a single process makes, whoever made which row. The directory must lie on a file system
-that all workers see and that knows file locks.
+command only, a worker claims a block before it computes it, and a block of a worker that died is free again;
+so the table is the one that a single process makes, whoever made which row. The directory must lie on a file
+system that all workers see and that knows file locks.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def run_on_ray(
         say: receives a line when a worker has finished.
 
     Raises:
-        BackendError: Ray is not installed or there is no cluster at the address; or a worker failed with an error
-            of its own, which the message holds. What was finished is stored.
+        BackendError: Ray is not installed or there is no cluster at the address; or a worker failed with an
+            error of its own, which the message holds. What was finished is stored.
     """
     if workers < 1:
         raise BackendError(f"workers must be at least 1, got {workers}")
