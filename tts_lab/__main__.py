@@ -72,9 +72,9 @@ def replay(
     """Replay the training streams that were read, and count the test problems in them; stop and go on freely."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    path = (out or data_dir() / "report") / "replay.csv"
+    path = (out or lab_dir() / "report") / "replay.csv"
     _print(run(FULL, path, processes, typer.echo))
 
 
