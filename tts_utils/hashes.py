@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-MANIFEST = "manifest.json"
+from tts_utils.data_folder import MANIFEST
+
 VERSION = 1
 """The form of the manifest. A newer one is refused: it may say what this version would overlook."""
 

@@ -10,12 +10,16 @@ from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import SCHEMAS
 
 
-def verify(data: Path | None = None) -> list[str]:
+def verify(data: Path | None = None, *, whole: bool = True) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
     Checked are the sha256 of every listed file, and of every table its schema, its configuration, its
     hash, its name and its number of rows. A table that the manifest does not list is bad; parts that were not
     compacted yet are not.
+
+    Args:
+        data: the folder; None means ``data_dir()``.
+        whole: a listed file that is absent is bad; False for a cache, which holds what was fetched.
     """
     data = data_dir() if data is None else data
     listed = manifest.load(data)
@@ -25,7 +29,7 @@ def verify(data: Path | None = None) -> list[str]:
     for name, entry in listed.items():
         path = data / name
         if not path.is_file():
-            bad.append(f"{path} is missing")
+            bad += [f"{path} is missing"] * whole
         elif (found := manifest.sha256_of(path)) == entry.get("next_sha256"):
             bad.append(f"{path}: filling it was interrupted at its last step; run the command again")
         elif found != entry["sha256"]:

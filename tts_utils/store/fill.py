@@ -385,7 +385,7 @@ def fill_table(
             progress(*work.progress())
     refresh()
     path = table_files.compact(table, data)
-    rows = table_files.check_file(path, table).metadata.num_rows
+    rows = table_files.stored_rows(table, data)
     return Filled(table, path, added, rows, time.perf_counter() - start)
 
 

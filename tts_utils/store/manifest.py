@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import tts_utils
+from tts_utils.data_folder import MANIFEST as NAME
 from tts_utils.data_folder import data_dir
-from tts_utils.hashes import MANIFEST as NAME
 from tts_utils.hashes import VERSION, StoreError, sha256_of
 from tts_utils.hashes import entries as load
 
@@ -29,8 +29,13 @@ def locked(data: Path) -> Iterator[None]:
 
     Not re-entrant. Needs a POSIX system; reading needs no lock and works everywhere.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as exc:
+        raise StoreError(
+            f"cannot write in {data} ({exc.strerror}); set TTS_DATA to a directory of your own"
+        ) from exc
     try:
         flock(handle)
         yield

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tts_utils.data_folder import data_dir, dataset_name
+from tts_utils.data_folder import data_dir, dataset_name, look_up, places
 from tts_utils.hashes import digest
 from tts_utils.problems import load_problems
 from tts_utils.records import Problem, SamplingConfig
@@ -81,7 +81,8 @@ class Source:
             policies = sorted({table.policy for table in files.stored(self.folder, "samples", name)})
             others = f" (of policies there are: {', '.join(policies)})" if policies else ""
             raise StoreMiss(
-                f"no {misses.words(default)} are stored in {self.folder}{others}; fill them with: {fill}"
+                f"no {misses.words(default)} are stored in {places(self.folder)}{others}; "
+                f"fill them with: {fill}"
             )
         if default in tables:
             return default
@@ -115,7 +116,9 @@ class Source:
         size = int(samples.max()) + 1 if len(samples) else 0
         if not size:
             fill = misses.command(table, n or 64, self.dataset, folder)
-            raise StoreMiss(f"no {misses.words(table)} are stored in {folder}; fill them with: {fill}")
+            raise StoreMiss(
+                f"no {misses.words(table)} are stored in {places(folder)}; fill them with: {fill}"
+            )
         wanted = n or size
         codes, names = table_columns.codes(rows, "problem_id")
         if wanted > size:
@@ -136,14 +139,14 @@ class Source:
     def _expected(self) -> frozenset[str] | None:
         if self.problems is not None:
             return frozenset(problem.problem_id for problem in self.problems)
+        path: Path | None
         if self.dataset.endswith(".jsonl"):
             path = Path(self.dataset).expanduser()
         else:
-            path = self.folder / "problems" / f"{self.dataset}.jsonl"
-            if not path.is_file():
+            path = look_up(f"problems/{self.dataset}.jsonl", self.folder)
+            if path is None:
                 return None
-        version = digest(path) if path.is_file() else ""
-        return _ids_in(self.dataset, self.folder, version)
+        return _ids_in(self.dataset, self.folder, digest(path) if path.is_file() else "")
 
 
 @functools.lru_cache(maxsize=64)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tts_utils import answers
 from tts_utils.answers.verdicts import Pair
+from tts_utils.data_folder import layers
 from tts_utils.hashes import checked, digest
 from tts_utils.records import Problem
 from tts_utils.store import columns, files, manifest
@@ -69,8 +70,8 @@ def store(verdicts: Mapping[Pair, bool], data: Path) -> None:
         manifest.save_entries(data, {NAME: manifest.entry_of(path)})
 
 
-def _places(data: Path) -> Iterable[Path]:
-    return [path for path in [data / NAME] if path.is_file()]
+def _places(data: Path) -> list[Path]:
+    return [path for layer in layers(data) if (path := layer / NAME).is_file()]
 
 
 @functools.lru_cache(maxsize=8)
