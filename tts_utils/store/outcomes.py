@@ -18,9 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
+from tts_utils.data_folder import dataset_name
 from tts_utils.records import Problem, SamplingConfig
-from tts_utils.store import columns, pools, searches, verdicts
+from tts_utils.store import columns, files, pools, searches, verdicts
 from tts_utils.store.pools import Pool
+from tts_utils.store.tables import Table
 from tts_utils.tree_search import TreeSearch
 
 _COLUMNS = [
@@ -209,3 +211,21 @@ def _put(pool: Pool, rows: NDArray[np.int64], other: Pool) -> None:
         values = getattr(other, name)
         if values is not None:
             getattr(pool, name)[rows, :size] = values
+
+
+def searches_in(dataset: str, data: Path, policy: str = "", prm: str = "") -> list[tuple[Table, TreeSearch]]:
+    """The stored tables of searches of a data set, each with the largest search that it holds whole.
+
+    Raises:
+        DamagedTable, ForeignTable: naming the file.
+    """
+    found = []
+    for table in files.stored(data, "searches", dataset_name(dataset), policy, prm):
+        if {policy, table.policy, ""} == {table.policy, ""} and {prm, table.prm, ""} == {table.prm, ""}:
+            rows = files.load(table, data, columns=["run", "problem_id", "node"])
+            roots = columns.numbers(rows, "node") == 0
+            codes, names = columns.codes(rows, "problem_id")
+            fewest = int(np.bincount(codes[roots], minlength=len(names)).min()) if len(names) else 0
+            if fewest:
+                found.append((table, TreeSearch.of_label(table.method, fewest)))
+    return found

@@ -18,6 +18,8 @@ from tts_utils.store.misses import Incomplete
 from tts_utils.store.source import Source
 from tts_utils.store.tables import UNKNOWN_TOKENS
 
+COLUMNS = ("problem_id", "sample", "answer", "correct", "num_tokens")
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -150,19 +152,23 @@ def read(source: Source, prm: str = "", how: str = "last", n: int | None = None)
         StoreMiss, Incomplete, PoolTooSmall, DamagedTable, ForeignTable: as for the readers of rows.
     """
     verdicts.recall(source.folder)
-    rows = source.rows("samples", n, columns=["problem_id", "sample", "answer", "correct", "num_tokens"])
+    pool = of_rows(source.rows("samples", n, columns=COLUMNS))
+    return read_scores(pool, source, prm, (how,))[how] if prm else pool
+
+
+def of_rows(rows: pa.Table) -> Pool:
+    """The pool of rows of a table of samples, as ``Source.rows`` gives them, with ``COLUMNS`` at least."""
     # The rows are sorted and whole: S of every problem, one problem after another.
     size = int(columns.numbers(rows, "sample").max()) + 1
     shape = (rows.num_rows // size, size)
     codes, values = columns.codes(rows, "answer")
-    pool = Pool(
+    return Pool(
         problem_ids=tuple(columns.strings(rows["problem_id"].take(_starts(shape)))),
         answers=values[codes].reshape(shape),
         answer_ids=_group_codes(codes.reshape(shape), values),
         correct=columns.numbers(rows, "correct").reshape(shape),
         num_tokens=_counts(columns.numbers(rows, "num_tokens").astype(np.int64), shape),
     )
-    return read_scores(pool, source, prm, (how,))[how] if prm else pool
 
 
 def read_scores(pool: Pool, source: Source, prm: str, hows: Sequence[str]) -> dict[str, Pool]:
