@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tts_utils import store
-from tts_utils.data_folder import data_dir, dataset_name, layers, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, layers, places
 from tts_utils.problems import dataset_option
 from tts_utils.records import Problem
 from tts_utils.report import pools, searches
@@ -88,7 +88,7 @@ def report(
         fill = ["tts", "sample", "--policy", policy or "POLICY", "--dataset", dataset_option(dataset, data)]
         raise store.StoreMiss(
             f"no samples{whose} and no searches on {dataset!r} are stored in {places(data)}"
-            f"{_stored(data)}; fill them with: {shlex.join(fill)}"
+            f"{_stored(data)}{fetch_hint(f'samples/{name}', name, data)}; fill them with: {shlex.join(fill)}"
         )
     which = {"problems": problems, "data": data}
     choice = pools.Choice(n, prm, rule)

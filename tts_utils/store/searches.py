@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tts_utils import answers, mdp, search
-from tts_utils.data_folder import data_dir, dataset_name, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, places
 from tts_utils.problems import dataset_option, fingerprint, load_problems
 from tts_utils.protocols import TOO_LONG, first_indices
 from tts_utils.records import (
@@ -92,7 +92,8 @@ class SearchSource:
         if self.config is not None or not tables:
             raise StoreMiss(
                 f"no searches {label} of policy {self.policy!r} with PRM {self.prm!r} on {wanted.dataset!r} "
-                f"are stored in {places(self.folder)} with {wanted.sampling}; fill them with: "
+                f"are stored in {places(self.folder)} with {wanted.sampling}"
+                f"{fetch_hint(wanted.relative, wanted.dataset, self.folder)}; fill them with: "
                 f"{command(wanted, self.tree_search, self.dataset, self.folder)}"
             )
         if len(tables) > 1:

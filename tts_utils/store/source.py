@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tts_utils.data_folder import data_dir, dataset_name, look_up, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, look_up, places
 from tts_utils.hashes import digest
 from tts_utils.problems import load_problems
 from tts_utils.records import Problem, SamplingConfig
@@ -80,8 +80,9 @@ class Source:
             fill = misses.command(default, 1 if self.greedy else 64, self.dataset, self.folder)
             policies = sorted({table.policy for table in files.stored(self.folder, "samples", name)})
             others = f" (of policies there are: {', '.join(policies)})" if policies else ""
+            hint = fetch_hint(files.folder_of(kind, name, self.policy, prm), name, self.folder)
             raise StoreMiss(
-                f"no {misses.words(default)} are stored in {places(self.folder)}{others}; "
+                f"no {misses.words(default)} are stored in {places(self.folder)}{others}{hint}; "
                 f"fill them with: {fill}"
             )
         if default in tables:
