@@ -1,21 +1,20 @@
 r"""Extract the final answer of a completion and decide whether it is right: the only definition of "correct".
 
-Integers, equal strings, plain words and lists of these are decided in place, once ``spelling`` has tidied them.
-Of everything else ``structure`` takes brackets and commas apart, and the expressions between them are compared
-by value: each is read once, in one separate process with a hard time limit that also works in threads and
-notebooks (``maths``, ``far_end``, ``values``). Only what this leaves open is math-verify's to decide. Importing
-this module starts nothing.
-Source: math-verify as the authors of Liu et al. 2025 (arXiv:2502.06703) recommend; where the comparison differs
-from their code (string equality, numbers within 1e-4, SymPy without a limit) is said at :func:`equivalent`.
+Integers, equal strings, plain words and lists of these are decided in place, once ``spelling`` has tidied
+them. Of everything else ``structure`` takes brackets and commas apart, and the expressions between them are
+compared by value: each is read once, in one separate process with a hard time limit that also works in
+threads and notebooks (``maths``, ``far_end``, ``values``). Only what this leaves open is math-verify's to
+decide. Importing this module starts nothing. Source: math-verify as the authors of Liu et al. 2025
+(arXiv:2502.06703) recommend; where the comparison differs from their code (string equality, numbers within
+1e-4, SymPy without a limit) is said at :func:`equivalent`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 from tts_utils.answers import extraction, released
 from tts_utils.answers.comparison import Comparison
@@ -26,7 +25,7 @@ from tts_utils.answers.spelling import spell
 from tts_utils.answers.structure import read
 
 TIME_LIMIT = 3.0
-"""Processor seconds for reading one expression, or one pair; what is not found equal in that time is not equal."""
+"""Processor seconds for reading one expression, or one pair; what is not found equal in that time, is not."""
 
 POOL_LIMIT = 12.0
 """Processor seconds for all the answers of one problem together, when they are grouped."""
@@ -39,7 +38,7 @@ MAX_GOLD = 10_000
 
 STATED, RELEASED = "stated", "released"
 ORDERS = (STATED, RELEASED)
-"""The ways to look for an answer, by the names a table of answers is stored with; see :func:`extract_answer`."""
+"""The ways to look for an answer, by the names to store with a table; see :func:`extract_answer`."""
 
 _MATHS = MathProcess()  # starts nothing until it is asked
 
@@ -47,14 +46,15 @@ _MATHS = MathProcess()  # starts nothing until it is asked
 def extract_answer(text: str, last_number: bool = False, order: str = STATED) -> str:
     r"""Return the final answer stated in a completion, or "" if it states none.
 
-    The order "stated": first in what follows the last ``</think>``, then in the whole text, the first of these
-    that is there: the mathematics in "final answer is $...$. I hope"; the last ``\boxed{...}`` that has an end
-    and is not blank (of nested ones the innermost), and with it those that "and", "or" or a comma joins to it,
-    as one list; what follows the last "the answer is", "Answer:", a heading "Final Answer", ``####`` or
-    ``<answer>``, be it a formula in any delimiters or the rest of the sentence; what follows "the solution is";
-    a closing sentence, "Therefore, x = 4." or "Option B is correct."; and, only with ``last_number``, the last
-    number. So by default a completion that never says which number is its answer has none; it is wrong and has
-    no vote, rather than being credited with the last number it happened to write.
+    The order "stated": first in what follows the last ``</think>``, then in the whole text, the first of
+    these that is there: the mathematics in "final answer is $...$. I hope"; the last ``\boxed{...}`` that
+    has an end and is not blank (of nested ones the innermost), and with it those that "and", "or" or a comma
+    joins to it, as one list; what follows the last "the answer is", "Answer:", a heading "Final Answer",
+    ``####`` or ``<answer>``, be it a formula in any delimiters or the rest of the sentence; what follows
+    "the solution is"; a closing sentence, "Therefore, x = 4." or "Option B is correct."; and, only with
+    ``last_number``, the last number. So by default a completion that never says which number is its answer
+    has none; it is wrong and has no vote, rather than being credited with the last number it happened to
+    write.
 
     The order "released" is that of the authors' released code: Minerva's sentence, the last box, "he answer
     is", "final answer is". It reads a thought's box as the answer and half a list of boxes as all of it.
@@ -74,15 +74,15 @@ def extract_answer(text: str, last_number: bool = False, order: str = STATED) ->
     '\\frac{1}{2}'
     >>> extract_answer("It is 12."), extract_answer("It is 12.", last_number=True)
     ('', '12')
-    >>> extract_answer("The final answer is:\n\\[\n5\n\\]"), extract_answer("2 + 3 = 5\n#### 5", order="released")
+    >>> extract_answer("2 + 3 = 5\n#### 5"), extract_answer("2 + 3 = 5\n#### 5", order="released")
     ('5', '')
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {', '.join(map(repr, ORDERS))}, got {order!r}")
     if len(text) > MAX_TEXT:
         raise ValueError(
-            f"a text of {len(text):,} characters is longer than the {MAX_TEXT:,} in which an answer is looked "
-            "for; cut it, or leave it out"
+            f"a text of {len(text):,} characters is longer than the {MAX_TEXT:,} in which an answer is "
+            "looked for; cut it, or leave it out"
         )
     found = (extraction if order == STATED else released).extract(text)
     return found or (released.last_number(text) if last_number else "")
@@ -91,30 +91,32 @@ def extract_answer(text: str, last_number: bool = False, order: str = STATED) ->
 def equivalent(a: str, b: str) -> bool:
     r"""Say whether two answers mean the same.
 
-    Symmetric, and reflexive; not transitive, since percent signs, units and decimals are lenient. In this order:
+    Symmetric, and reflexive; not transitive, since percent signs, units and decimals are lenient. In this
+    order:
 
-    1. units: a known unit after a value is dropped, ``12\text{ cm}`` is 12; two different ones, of centimetres
-       and metres, are different answers. Words that change the value (million, dozen) are multiplied out, and
-       words that are no unit (p.m., west) stay;
-    2. equal strings after tidying: yes. Tidying takes away white space, dollars, fonts, the size of brackets and
-       fractions, signs and zeros that say nothing, a box around it all, and the separators of thousands:
-       ``1,000``, ``1{,}000``, ``1\,000``, ``1,\! 000``, ``1 000``; but ``1, 000`` is a list, and ``(1,000)`` a
-       pair. It reads Unicode, ``sqrt(3)``, ``pi``, ``1 1/4`` and ``0.\overline{3}`` as the LaTeX they stand for;
+    1. units: a known unit after a value is dropped, ``12\text{ cm}`` is 12; two different ones, of
+       centimetres and metres, are different answers. Words that change the value (million, dozen) are
+       multiplied out, and words that are no unit (p.m., west) stay;
+    2. equal strings after tidying: yes. Tidying takes away white space, dollars, fonts, the size of brackets
+       and fractions, signs and zeros that say nothing, a box around it all, and the separators of thousands:
+       ``1,000``, ``1{,}000``, ``1\,000``, ``1,\! 000``, ``1 000``; but ``1, 000`` is a list, and ``(1,000)``
+       a pair. It reads Unicode, ``sqrt(3)``, ``pi``, ``1 1/4`` and ``0.\overline{3}`` as the LaTeX they
+       stand for;
     3. ``x\%`` is x and also a hundredth of x;
     4. two integers: by value. Two numbers with a base, ``10_2``: by digits and base; never equal to anything
        else. Words: by letters, whatever their case and spacing; never equal to an integer. Words are four
        letters or more, ``AB``, ``Tom``, what is in ``\text``, and the likes of ``no``; ``xy`` is a product.
        Several numbers in a row, ``3 8``, other uses of bases, and what is longer than 1000 characters or not
        balanced in its braces: equal to nothing but itself;
-    5. lists without brackets and sets: in any order, each item of a list as often in both; in order if a list
-       repeats a word or letter, as ``T, F, T`` does, or names its values, ``x = 1, y = 2``. A list or set and a
-       tuple in parentheses: in order. Inequalities, intervals, unions and set-builders: by their ends.
-       Matrices: cell by cell. Equations: up to a factor. ``x = 5`` is 5, but not ``y = 5``;
-    6. expressions: by value, exactly where they are rational, else at fixed points where both are real, so that
-       ``\sqrt{x}\sqrt{y}`` is ``\sqrt{xy}``. i is the imaginary unit and e Euler's number. Decimals are compared
-       to six places;
-    7. anything else: math-verify, either way round. Reading, and asking, takes ``TIME_LIMIT`` processor seconds
-       at most; later is no. Results are remembered.
+    5. lists without brackets and sets: in any order, each item of a list as often in both; in order if a
+       list repeats a word or letter, as ``T, F, T`` does, or names its values, ``x = 1, y = 2``. A list or
+       set and a tuple in parentheses: in order. Inequalities, intervals, unions and set-builders: by their
+       ends. Matrices: cell by cell. Equations: up to a factor. ``x = 5`` is 5, but not ``y = 5``;
+    6. expressions: by value, exactly where they are rational, else at fixed points where both are real, so
+       that ``\sqrt{x}\sqrt{y}`` is ``\sqrt{xy}``. i is the imaginary unit and e Euler's number. Decimals are
+       compared to six places;
+    7. anything else: math-verify, either way round. Reading, and asking, takes ``TIME_LIMIT`` processor
+       seconds at most; later is no. Results are remembered.
 
     Raises:
         RuntimeError: step 6 or 7 is reached and math-verify is not installed.
@@ -133,10 +135,11 @@ def equivalent(a: str, b: str) -> bool:
 def grade(answer: str, gold: str) -> bool:
     """Say whether an answer is correct: equivalent to the gold answer; an empty answer never is.
 
-    The gold answer decides in two cases, so that ``grade`` is not symmetric in them. A gold answer with a base
-    also accepts its digits alone: the question has named the base. (So do the authors' code and math-verify;
-    MATH's own grader does not. Both of the first accept any other base too.) A gold answer that is an equation,
-    ``x + y = 1``, wants an equation: its right side alone is not enough, as it would be for math-verify.
+    The gold answer decides in two cases, so that ``grade`` is not symmetric in them. A gold answer with a
+    base also accepts its digits alone: the question has named the base. (So do the authors' code and
+    math-verify; MATH's own grader does not. Both of the first accept any other base too.) A gold answer that
+    is an equation, ``x + y = 1``, wants an equation: its right side alone is not enough, as it would be for
+    math-verify.
 
     Raises:
         ValueError: the gold answer is empty, or longer than ``MAX_GOLD`` characters.

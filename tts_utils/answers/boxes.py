@@ -9,6 +9,7 @@ TOKENS = re.compile(  # "\{" is no brace
     r"\\(?:boxed|fbox)(?:\s*\{|(?![A-Za-z]))|\\box\s*\{|\\.|[{}]|\$\$?|\n[ \t]*\n", re.DOTALL
 )
 _BOXED_NUMBER = re.compile(r"\s*(-?[0-9][0-9,]*(?:\.[0-9]+)?)")
+_FORMULA = ("$", "$$", r"\(", r"\)", r"\[", r"\]")
 _ENCLOSING = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 
 Span = tuple[int, int, int, int]
@@ -46,7 +47,7 @@ def spans(text: str) -> list[Span]:
                 bare_box = (token.start(), token.end(), len(opened))
             elif number := _BOXED_NUMBER.match(text, token.end()):
                 found.append((token.start(), *number.span(1), number.end()))
-        elif mark in ("$", "$$", r"\(", r"\)", r"\[", r"\]") or mark[0] == "\n":
+        elif mark in _FORMULA or mark[0] == "\n":
             in_formula = mark in (r"\(", r"\[") or (mark[0] == "$" and not in_formula)
             if bare_box and not in_formula:
                 if mark[0] != "\n":
@@ -56,13 +57,14 @@ def spans(text: str) -> list[Span]:
 
 
 def last_content(text: str) -> str | None:
-    """Return the content of the last box that is not blank, of nested ones the innermost; None without one."""
+    """Return the content of the last box that is not blank, of nested ones the innermost, or None."""
     for _, begin, end, _ in reversed(spans(text)):
         if not is_blank(text, begin, end):
             return text[begin:end]
     return None
 
 
+_REPEATING = re.compile(r"\.[0-9]+\.\.\.\Z")  # 0.333...
 _INK = re.compile(r"\S")
 
 
@@ -74,7 +76,7 @@ def is_blank(text: str, begin: int, end: int) -> bool:
 def bare(text: str) -> str:
     r"""Return a text without surrounding white space, ``$``, ``\(...\)``, ``\[...\]`` and full stop."""
     text = text.strip()
-    if not text.endswith((r"\right.", "...")):
+    if not text.endswith(r"\right.") and not _REPEATING.search(text):
         text = text.removesuffix(".").rstrip()
     for left, right in _ENCLOSING:
         enclosed = len(text) > len(left) and text.startswith(left) and text.endswith(right)

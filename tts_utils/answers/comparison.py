@@ -1,4 +1,4 @@
-"""Whether two tidy answers mean the same: by kind, by structure, by value; math-verify where these leave it open."""
+"""Whether two tidy answers mean the same: by kind, structure and value; else by math-verify."""
 
 from __future__ import annotations
 

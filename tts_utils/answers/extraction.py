@@ -1,9 +1,11 @@
-r"""Find the final answer in what a model wrote: the order "stated", which knows the usual ways to state one."""
+r"""Find the final answer in what a model wrote, in the order "stated": all usual ways to state one."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
+from itertools import accumulate
 
 from tts_utils.answers.boxes import bare, is_blank, spans
 from tts_utils.answers.released import minerva
@@ -12,13 +14,15 @@ REACH = 2000
 """Characters after "the answer is" among which the answer must end."""
 
 MAX_WORDS = 12
-"""A statement in plain words is an answer up to this many of them; more are a sentence about something else."""
+"""A statement in plain words is an answer up to this many; more are a sentence about something else."""
 
 _THOUGHTS_END = re.compile(r"</(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 # what may stand between two boxes, or two formulas, of one list: "and", "or", a comma, perhaps a name
+_SPACE = r"(?:[ \t*_]|\\q?quad(?![a-z])|\\[,; )\]([]|\$\$?)*"
+_WORD = r"(?:\\text\{ ?)?(?:and|or)(?![a-z])(?: ?\})?"
 _JOINED = re.compile(
-    r"(?:\\\)|\\\]|\$\$?|[*_])*[ \t]*(?:[,;]|[,;]?\s*(?:\\text\{ ?)?(?:and|or)(?: ?\})?(?![a-z])|[,;]\s*\\quad)"
-    r"[ \t]*\n?[ \t]*(?:\\\(|\\\[|\$\$?|[*_])*[ \t]*(?:[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?\s*(?:=|\\in)\s*)?"
+    rf"{_SPACE}(?:[,;]{_SPACE}\n?(?:{_WORD})?|{_WORD}){_SPACE}\n?{_SPACE}"
+    r"(?:[A-Za-z](?:_\{?[0-9A-Za-z]\}?)?\s*(?:=|\\in)\s*)?"
 )
 _JOIN_REACH = 60
 _PHRASE = re.compile(
@@ -94,12 +98,12 @@ def _of_boxes(text: str) -> str:
 
 def _last(text: str, phrases: re.Pattern[str]) -> str:
     """Return what follows the last phrase that an answer follows; at most 20 are tried."""
-    places = [(found.end(), found.lastgroup) for found in phrases.finditer(text)]
-    for place, kind in reversed(places[-20:]):
+    places = deque(((found.end(), found.lastgroup) for found in phrases.finditer(text)), maxlen=20)
+    for place, kind in reversed(places):
         rest = text[place : place + REACH]
         if kind == "tag":
             rest = rest.partition("</answer>")[0]
-        if answer := _first_statement(rest, strict=kind != "is"):
+        if answer := _first_statement(rest, strict=kind != "is" or text[place - 1] == ":"):
             return answer
     return ""
 
@@ -161,8 +165,11 @@ def _closing_brace(text: str, place: int) -> int:
 
 
 def _balanced(answer: str) -> str:
-    """Return the answer, or "" where it is nothing but marks, or half of a pair of delimiters."""
-    if not re.search(r"[^\W_]|\\[A-Za-z{]", answer) or answer in (r"\[", r"\(", "$$"):
+    """Return the answer, or "" where it is nothing but marks, or half of a pair of braces or delimiters."""
+    if not re.search(r"[^\W_]|\\[A-Za-z{]", answer) or "boxed" in answer:
+        return ""
+    depths = list(accumulate((c == "{") - (c == "}") for c in re.sub(r"\\.", "", answer)))
+    if depths and (min(depths) < 0 or depths[-1]):
         return ""
     for left, right in ((r"\[", r"\]"), (r"\(", r"\)")):
         if answer.count(left) != answer.count(right):

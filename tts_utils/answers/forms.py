@@ -1,4 +1,4 @@
-"""What the mathematics process says of one expression, and whether two such reports are of equal expressions."""
+"""What the mathematics process says of an expression, and whether two such reports are of equal ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Number = tuple[float, int, float, int]
 """A complex number beyond the range of floats: mantissa and power of two of its real and imaginary part."""
 
 CLOSE = 1e-12
-"""Exact numbers differ by less than this part of themselves when they are the same; they are known to 30 digits."""
+"""Numbers that differ by less than this part of themselves are the same; they are known to 30 digits."""
 
 DECIMALS = 6
 """Decimals are compared to so many of them, as math-verify compares them."""
@@ -67,8 +67,8 @@ def of_rational(value: Fraction, decimal: bool, points: int) -> Form:
 def same_forms(a: Form, b: Form) -> bool | None:
     """Say whether two expressions are equal; None where their forms leave it open.
 
-    Rational numbers are equal when they are; others when they agree at every point at which both have a value,
-    of which there must be two. A decimal agrees with anything that rounds to the same six decimals.
+    Rational numbers are equal when they are; others when they agree at every point at which both have a
+    value, of which there must be two. A decimal agrees with anything that rounds to the same six decimals.
     """
     if "beyond" in (a.state, b.state):
         return False
@@ -84,7 +84,7 @@ def same_forms(a: Form, b: Form) -> bool | None:
 
 
 def proportional(a: tuple[Form, Form], b: tuple[Form, Form]) -> bool | None:
-    """Say whether two equations, each by its two sides, are the same but for a factor; None if that is open."""
+    """Say whether two equations, each by its sides, are the same but for a factor; None if that is open."""
     rows = []
     for left, right in (a, b):
         if left.state != "known" or right.state != "known":

@@ -9,7 +9,7 @@ from tts_utils.answers.boxes import TOKENS
 from tts_utils.answers.spelling import COMMON, IN_BASE, MAX_CHARS, SHORT_WORD, split_list
 
 MAX_DEPTH = 20
-"""Brackets nested deeper than this are compared as strings only; the parser's time grows without bound in it."""
+"""Brackets nested deeper than this are compared as strings only: the parser's time grows fast in depth."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBERS_IN_A_ROW = re.compile(r"[0-9]+(?: [0-9]+)+")

@@ -1,8 +1,8 @@
 """Asks about mathematics in a process of its own, within a hard time limit: the near end of the pipe.
 
-The far end is ``far_end.py``, run as a script; it takes one question per line on standard input and reports on
-standard output. The limit is one of processor time, so that a verdict does not depend on what else the machine
-is doing; a wall-clock limit, ten times as long, stands behind it.
+The far end is ``far_end.py``, run as a script; it takes one question per line on standard input and reports
+on standard output. The limit is one of processor time, so that a verdict does not depend on what else the
+machine is doing; a wall-clock limit, ten times as long, stands behind it.
 
 Why a process: math-verify's own limit is a signal, which works in the main thread only, and nothing inside a
 process ends one long operation on integers. Why not multiprocessing: it would import the caller's script

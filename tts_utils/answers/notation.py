@@ -1,4 +1,4 @@
-r"""Plain ways to write mathematics, in LaTeX: ``sqrt(3)/2``, ``2pi``, ``1 1/4``, ``0.333...``, ``\cos 60^\circ``."""
+r"""Plain ways to write mathematics as LaTeX: ``sqrt(3)/2``, ``2pi``, ``1 1/4``, ``0.333...``."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def plain_words_to_latex(text: str) -> str:
 def repeating_to_fractions(text: str) -> str:
     r"""Return a repeating decimal as the fraction it is; any other text as it is.
 
-    >>> repeating_to_fractions(r"1.1\overline{6}"), repeating_to_fractions("0.2727..."), repeating_to_fractions("0.12")
-    ('\\frac{7}{6}', '\\frac{3}{11}', '0.12')
+    >>> repeating_to_fractions(r"1.1\overline{6}"), repeating_to_fractions("0.12")
+    ('\\frac{7}{6}', '0.12')
     """
     text = text.strip()
     if len(text) > 100:

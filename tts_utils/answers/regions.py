@@ -1,4 +1,4 @@
-r"""Sets of real numbers in their many spellings: inequalities, intervals, unions, set-builders, ``|x| < 1``."""
+r"""Sets of real numbers: inequalities, intervals, unions, set-builders and absolute values."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def as_region(text: str) -> Region | None:
         if any(part is None for part in parts) or len(parts) > 100:
             return None
         return tuple(piece for part in parts for piece in part)
+    if r"\wedge" in text:
+        return _both([as_region(part.strip()) for part in text.split(r"\wedge")])
     if r"\setminus" in text:
         whole, _, out = text.partition(r"\setminus")
         points = re.fullmatch(r"\\\{([^{}<>|:]*)\\\}", out)
@@ -57,6 +59,16 @@ def _conditions(text: str) -> Region | None:
             return None
         pieces += region
     return tuple(pieces)
+
+
+def _both(parts: list[Region | None]) -> Region | None:
+    """Return what a lower and an upper bound have in common."""
+    if len(parts) != 2 or any(part is None or len(part) != 1 for part in parts):
+        return None
+    (a,), (b,) = parts
+    if a[0] == _LOW and b[2] == _HIGH:
+        a, b = b, a
+    return ((a[0], a[1], b[2], b[3]),) if a[2] == _HIGH and b[0] == _LOW else None
 
 
 def _inequality(text: str) -> Region | None:

@@ -32,11 +32,12 @@ def last_number(text: str) -> str:
 
 
 def extract(text: str) -> str:
-    """Return the answer: after Minerva's sentence, in the last box, after "he answer is" or "final answer is".
+    """Return the answer: of Minerva's sentence, of the last box, after "he answer is" or "final answer is".
 
     Differs from the released code: the last number is not the last resort here (``last_number`` of
     ``extract_answer`` is); only the rest of the sentence or formula after "answer is" counts, not all that
-    follows; a colon after "is" is allowed; a box without braces also begins outside a formula, before a number.
+    follows; a colon after "is" is allowed; a box without braces also begins outside a formula, before a
+    number.
     """
     found = minerva(text)
     if found is not None:

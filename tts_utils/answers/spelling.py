@@ -34,6 +34,12 @@ _PLAIN_BRACKET = re.compile(
 _THOUSANDS = re.compile(r"(?<![0-9.,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[0-9])")
 _SPACED_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?: [0-9]{3})+")
 _FONTS = r"text(?:normal|bf|it|rm|up|sf|tt)?|math(?:rm|bf|it|sf|tt|normal)|mbox|boldsymbol|bm|operatorname\*?"
+_GREEK = r"\\(?:pi|alpha|beta|gamma|theta|lambda|phi|omega)(?![A-Za-z])"
+# "x > 2 and x < 3": both hold; between other things "and" makes a list
+_BOTH = (
+    r"^([^,]*(?:<|>|\\[lg]e(?![A-Za-z]))[^,]*?) ?,? ?(?:\\text\{ ?and ?\}|\band\b) ?"
+    r"([^,]*(?:<|>|\\[lg]e(?![A-Za-z]))[^,]*)$"
+)
 
 _REWRITES = [
     (re.compile(pattern), replacement)
@@ -41,12 +47,15 @@ _REWRITES = [
         (r"\s+", " "),
         (rf"(?<=[0-9])(?:\{{,\}}|,\\! ?|\\,){_GROUP}", ""),
         (r"\{,\}", ","),
+        (r"\\text ?\{\s*\}", " "),
         (r"\\!|(?<=[}\s])\{ ?\}", ""),
         (r"\\text\{ ?([:;,/.]) ?\}", r"\1"),
         (r"(?<!\\)((?:\\\\)*)(?:\\[,;: ]|\\q?quad(?![A-Za-z])|~)", r"\1 "),  # but "\\ " ends a row
         (r" +", " "),
         (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits)(?![A-Za-z])", ""),
         (r"\\(?:[dtcs]|nice|flat)frac(?![A-Za-z])", r"\\frac"),
+        (rf"\\frac ?({_GREEK}|[0-9A-Za-z])", r"\\frac{\1}"),
+        (rf"(\\frac ?\{{[^{{}}]*\}}) ?({_GREEK}|[0-9A-Za-z])", r"\1{\2}"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
         (r"\\l[vV]ert(?![A-Za-z])|\\r[vV]ert(?![A-Za-z])|\\vert(?![A-Za-z])", "|"),
         (rf"\\(?:{_FONTS}) ?\{{", r"\\text{"),
@@ -66,6 +75,8 @@ _REWRITES = [
         (r"\^ ?(?:\\circ(?![A-Za-z])|\{ ?\\circ ?\})|\\degree(?![A-Za-z])", r"^\\circ "),
         (r"(?<=[0-9])\^\{?\\text\{(?:st|nd|rd|th)\}\}?|(?<=[0-9])(?:st|nd|rd|th)$", ""),
         (r"\\text\{ ?([A-Za-z]) ?\}(?=[^\s0-9])|(?<=[0-9A-Za-z})\]^_+*/-])\\text\{([A-Za-z])\}", r" \1\2 "),
+        (r"(?<![A-Za-z])(?:\\text\{ ?)?all real(?:s| numbers)(?: ?\}|$)", r"\\mathbb{R}"),
+        (_BOTH, r"\1\\wedge \2"),
         (r" ?,? ?\\text\{ ?(?:and|or) ?\} ?| ?,? (?:and|or) ", ", "),
         # "4^\frac{3}{2}" is read by math-verify as 3/2, and "2^-1" not at all; with braces it reads both
         (r"(\^|\\sqrt) ?(\\frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\}|-[0-9]+|-[A-Za-z])", r"\1{\2}"),
@@ -99,6 +110,7 @@ def spell(answer: str) -> Spelling:
     if len(text) > MAX_CHARS:
         return Spelling(text, "")
     text = re.sub(r"(?:\\|;|\s)+$", "", bare(to_latex(text))).strip()
+    text = re.sub(r"^\\(?:text|mathrm|mbox) ?\{([^{}\\]*[0-9][^{}\\]*)\}$", r"\1", text)
     has_dollar = bool(re.match(r"-?\s*(?:\\\$|\$\s*[0-9])", text))
     text = re.sub(r"\\?\$", "", text)
     for pattern, replacement in _REWRITES:

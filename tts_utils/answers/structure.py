@@ -25,7 +25,7 @@ _NAMED_BACKWARDS = re.compile(rf"([^=]*)=({_NAME})")
 _TUPLE_OF_NAMES = re.compile(rf"\(({_NAME}(?:,{_NAME})+)\)=(.*)")
 _MEMBER = re.compile(rf"{_NAME}\\in(?![A-Za-z])(.*)")
 _OPEN = re.compile(
-    r"\\(?:cup|cap|setminus|in|notin|le|ge|ne|mid|subset\w*|dots|equiv|approx|sim|to|text|cdots|infty|emptyset|mathbb)(?![A-Za-z])|[<>=:]|\.\.\.|\\[{}]|,|\\(?:sum|prod|int|lim)(?![A-Za-z])"
+    r"\\(?:cup|cap|setminus|in|notin|le|ge|ne|mid|subset\w*|dots|equiv|approx|sim|to|text|cdots|infty|emptyset|mathbb)(?![A-Za-z])|[<>=:]|\.\.\.|\\[{}]|,|\\(?:sum|prod|int|lim|begin)(?![A-Za-z])"
 )
 
 

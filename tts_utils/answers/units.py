@@ -7,91 +7,9 @@ from __future__ import annotations
 
 import re
 
-_SAME = (  # one unit a line: what it is called in comparisons, and its spellings
-    "inch inches in.",
-    "foot feet ft",
-    "yard yards yd yds",
-    "mile miles mi",
-    "mm millimeter millimeters millimetre millimetres",
-    "cm centimeter centimeters centimetre centimetres",
-    "dm decimeter decimeters decimetre decimetres",
-    "meter meters metre metres",
-    "km kilometer kilometers kilometre kilometres",
-    "second seconds sec secs",
-    "minute minutes min mins",
-    "hour hours hr hrs",
-    "day days",
-    "week weeks",
-    "month months",
-    "year years yr yrs",
-    "ms millisecond milliseconds",
-    "gram grams",
-    "kg kilogram kilograms kgs",
-    "mg milligram milligrams",
-    "pound pounds lb lbs",
-    "ounce ounces oz",
-    "ton tons tonne tonnes",
-    "liter liters litre litres",
-    "ml milliliter milliliters millilitre millilitres",
-    "gallon gallons gal",
-    "quart quarts qt",
-    "pint pints",
-    "cup cups",
-    "dollar dollars usd bucks",
-    "cent cents",
-    "euro euros",
-    "yuan",
-    "penny pennies pence",
-    "degree degrees deg",
-    "radian radians rad",
-    "celsius",
-    "fahrenheit",
-    "kelvin",
-    "acre acres",
-    "hectare hectares ha",
-    "newton newtons",
-    "joule joules",
-    "watt watts",
-    "kw kilowatt kilowatts",
-    "volt volts",
-    "hertz hz",
-    "pascal pascals",
-    "byte bytes",
-    "kb",
-    "mb",
-    "gb",
-    "person people persons",
-    "child children",
-    "man men",
-    "woman women",
-    "mouse mice",
-    "die dice",
-    "foot-pound foot-pounds",
-)
-_GENERIC = frozenset("unit units u".split())
-_UNITS = {name: line.split()[0] for line in _SAME for name in line.split()} | {
-    **{"mph": "mile hour", "kph": "km hour", "kmh": "km hour", "m/s": "meter second", "km/h": "km hour"},
-}
-_IN_PLAIN = frozenset("cm mm km kg mg ml ft mph kph lb lbs oz yd yds hr hrs mins secs sq".split())
-"""Units that may follow a number without a space and without \\text: nobody means a product by them."""
+from tts_utils.answers.vocabulary import CHANGING, COUNTED, GENERIC, GLUED, LETTERS, SILENT, UNITS
 
-_SILENT = frozenset(
-    "per of a an the each old total different distinct possible whole in all us u.s. long"
-    " square sq squared cubic cu cubed".split()
-)
-_CHANGING = frozenset(
-    "dozens hundreds thousands millions billions trillions tens ones tenths hundredths thousandths halves thirds"
-    " fourths quarters fifths sixths sevenths eighths ninths pairs scores grosses times plus minus less"
-    " is this its was has as pass loss across yes us his hers theirs ours perhaps always towards"
-    " upwards downwards forwards backwards clockwise others negatives positives multiples factors powers bases"
-    " squares cubes roots logs radicals places digits".split()
-)
-_COUNTED = re.compile(r"[a-z]{3,}s")
-_SINGULAR = frozenset(
-    "way student apple ticket coin marble book box ball card team game page problem question point solution"
-    " triangle side step word letter number digit egg car chair table house girl boy integer value pair tile"
-    " block piece seat bag bottle candy cookie".split()
-)
+_PLURAL = re.compile(r"[a-z]{2,}[a-rt-z]s")
 _MULTIPLIERS = {
     **{"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12},
 }
@@ -100,11 +18,15 @@ _MULTIPLIED = re.compile(
     r"(?![A-Za-z])(?P<rest> ?[A-Za-z. ]*)\}?"
 )
 _WORDS = r"[A-Za-z][A-Za-z./-]*(?: [A-Za-z][A-Za-z./-]*)*"
+_POWER = r"\^(?:[0-9]|\{[0-9]\})"
 _AFTER = re.compile(
     rf"(?P<value>.*?[0-9A-Za-z)\]}}!])"
-    rf"(?:(?P<degree>\^\\circ ?)|(?: |,)?\\text\{{ ?(?P<text>{_WORDS}) ?\}}|(?:(?<=[0-9)\]}}!])|(?<=[0-9]i)) (?P<plain>{_WORDS})"
-    rf"|(?<=[0-9])(?P<glued>[A-Za-z]{{2,4}}|m/s|km/h|m/s))"
-    rf"(?P<power>\^(?:[0-9]|\{{[0-9]\}}))?(?P<more>(?: ?/ ?| per )(?:\\text\{{ ?)?{_WORDS}\}}?(?:\^(?:[0-9]|\{{[0-9]\}}))?)?"
+    rf"(?:(?P<degree>\^\\circ ?)"
+    rf"|(?: |,)?\\text\{{ ?(?P<text>{_WORDS}) ?\}}"
+    rf"|(?:(?<=[0-9)\]}}!])|(?<=[0-9]i)) (?P<plain>{_WORDS})"
+    rf"|(?<=[0-9])(?P<glued>[A-Za-z]{{2,4}}|m/s|km/h))"
+    rf"(?P<power>{_POWER})?"
+    rf"(?P<more>(?: ?/ ?| per )(?:\\text\{{ ?)?{_WORDS}\}}?(?:{_POWER})?)?"
 )
 _SCALES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin", "celsius": "celsius", "fahrenheit": "fahrenheit"}
 _SCALE = re.compile(
@@ -157,7 +79,7 @@ def split_unit(text: str) -> tuple[str, str]:
     if found["degree"]:
         return (value, "degree") if not found["power"] and not found["more"] else (text, "")
     if found["glued"]:
-        if found["glued"].casefold() not in _IN_PLAIN | {"m/s", "km/h"}:
+        if found["glued"].casefold() not in GLUED:
             return text, ""
         words = found["glued"]
     else:
@@ -171,27 +93,25 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def _unit_of(words: str, single: bool) -> str | None:
-    """Return the name of the unit that some words are, "" for one that says nothing, None if they are none."""
+    """Return the name of the unit that words are, "" for one that says nothing, None for no unit."""
     names, known = [], False
     words = words.replace("/", " per ") if words not in ("m/s", "km/h") else words
     every = [word if word == "in." else word.rstrip(".") for word in words.casefold().split()]
     for place, word in enumerate(every):
-        if word in _SILENT and not (word == "in" and place == len(every) - 1):
+        if word in SILENT and not (word == "in" and place == len(every) - 1):
             continue
-        elif word in _GENERIC:
+        elif word in GENERIC:
             known = True
-        elif word in _UNITS or word == "in":
-            names.append(_UNITS.get(word, "inch"))
+        elif word in UNITS or word == "in":
+            names.append(UNITS.get(word, "inch"))
             known = True
-        elif word in _CHANGING:
+        elif word in CHANGING:
             return None
-        elif _COUNTED.fullmatch(word) or word in _SINGULAR:
+        elif _PLURAL.fullmatch(word) or word in COUNTED:
             names.append(word.rstrip("s"))
             known = True
-        elif len(word) == 1 and word in "mghslvnjw" and (single or known):
-            names.append(
-                {"m": "meter", "g": "gram", "h": "hour", "s": "second", "l": "liter"}.get(word, word)
-            )
+        elif word in LETTERS and (single or known):
+            names.append(LETTERS[word])
             known = True
         else:
             return None

@@ -1,7 +1,7 @@
 """Numerical values of a parsed expression, for comparing it without asking what it simplifies to.
 
-Runs in the mathematics process. Real functions are read as they are at school: an expression has no value where
-a root or logarithm of something negative that depends on a letter is taken.
+Runs in the mathematics process. Real functions are read as they are at school: an expression has no value
+where a root or logarithm of something negative that depends on a letter is taken.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _value_at(expression: Any, letters: list[str], number: int) -> list | None:
 
 
 def _coordinate(letter: str, number: int) -> mpmath.mpf:
-    """Where a point is in the direction of a letter: three are positive, three of any sign, two are integers."""
+    """One coordinate of a point: three points are positive, three of any sign, two of integers."""
     drawn = int.from_bytes(hashlib.sha256(f"{number} {letter}".encode()).digest()[:6])
     if number >= 6:
         return mpmath.mpf(2 + drawn % 37)
