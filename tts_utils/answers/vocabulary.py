@@ -97,9 +97,9 @@ CHANGING = _words(
     """
     dozens hundreds thousands millions billions trillions tens ones tenths hundredths thousandths halves
     thirds fourths quarters fifths sixths sevenths eighths ninths pairs scores grosses times plus minus less
-    is this its was has as pass loss losses across yes us his hers theirs ours perhaps always towards upwards
-    downwards forwards backwards clockwise others negatives positives multiples factors powers bases squares cubes roots
-    logs radicals places digits gross score pair half quarter
+    is this its was has as pass loss losses across yes us his hers theirs ours perhaps always towards
+    upwards downwards forwards backwards clockwise others negatives positives multiples factors powers
+    bases squares cubes roots logs radicals places digits gross score pair half quarter
     """
 )
 """Words in -s that are no things counted, or change the value."""
