@@ -1,0 +1,137 @@
+"""What every strategy does on every problem, precomputed, so that the lessons need not replay the searches.
+
+``write`` makes one small table per policy, ``data/report/strategies-DATASET/POLICY.parquet``, from the stored
+pools and searches; ``read`` puts those of some policies together. The rows are those of
+:func:`tts_utils.optimal.read_outcomes`: one per problem, PRM, strategy and budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tts_lab.recipe import FULL, Recipe
+from tts_utils import optimal
+from tts_utils.data_folder import data_dir
+from tts_utils.optimal.outcomes import COLUMNS
+from tts_utils.problems import load_problems
+from tts_utils.store.tables import StoreMiss
+
+RESAMPLES = 100
+PER_CENT = 100  # shares are kept in hundredths, which is exact for RESAMPLES = 100
+
+
+def folder(dataset: str, data: Path | None = None) -> Path:
+    """Where the tables of one test set lie."""
+    return (data_dir() if data is None else data) / "report" / f"strategies-{dataset}"
+
+
+def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None) -> pd.DataFrame:
+    """What every strategy of the recipe does on every problem, for one policy; what is not stored is left out.
+
+    Returns:
+        ``optimal.outcomes.COLUMNS``; empty where not even the policy's pool is stored.
+    """
+    data = data_dir() if data is None else data
+    spec = next(spec for spec in recipe.policies if spec.name == policy)
+    which = {
+        "config": recipe.sampling_of(spec),
+        "problems": load_problems(dataset, data=data)[: recipe.limit],
+        "num_resamples": RESAMPLES,
+        "data": data,
+    }
+    try:
+        frames = [optimal.read_outcomes(dataset, policy, **which)]
+    except StoreMiss:
+        return pd.DataFrame(columns=COLUMNS)
+    for prm in recipe.prms_of(spec):
+        try:
+            frames.append(optimal.read_outcomes(dataset, policy, prm.name, **which))
+        except StoreMiss:
+            continue
+        for search in recipe.grid(policy, prm.name) if dataset in recipe.search_sets else ():
+            try:
+                found = optimal.read_outcomes(dataset, policy, prm.name, [search], (), **which)
+            except StoreMiss:
+                continue
+            frames.append(found)
+    return pd.concat(frames, ignore_index=True)
+
+
+def write(
+    dataset: str, policies: Sequence[str] = (), recipe: Recipe = FULL, data: Path | None = None
+) -> list[Path]:
+    """Write the tables of one test set.
+
+    Args:
+        dataset: its name.
+        policies: these only; () means all that work with PRMs.
+        recipe: which policies, PRMs and searches.
+        data: the data directory; None means ``data_dir()``.
+
+    Returns:
+        The files written, for :func:`tts_utils.store.record_files`.
+    """
+    data = data_dir() if data is None else data
+    names = policies or [spec.name for spec in recipe.policies if recipe.prms_of(spec)]
+    paths = []
+    for name in names:
+        frame = outcomes(recipe, dataset, name, data)
+        if len(frame):
+            path = folder(dataset, data) / f"{name}.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pack(frame), path, compression="zstd", compression_level=19)
+            paths.append(path)
+    return paths
+
+
+def pack(frame: pd.DataFrame) -> pa.Table:
+    """One row per strategy and budget, with the problems' outcomes as a list: a tenth of the size."""
+    order = list(dict.fromkeys(frame["problem_id"]))
+    facts = [name for name in COLUMNS if name not in ("problem_id", "right")]
+    rows, lists = [], []
+    for key, group in frame.groupby(facts, sort=False, dropna=False):
+        right = group.set_index("problem_id")["right"].reindex(order)
+        rows.append(key)
+        lists.append(np.rint(PER_CENT * right.to_numpy()).astype(np.uint8))
+    columns = dict(zip(facts, map(list, zip(*rows, strict=True)), strict=True))
+    table = pa.table(columns | {"right": pa.array(lists, type=pa.list_(pa.uint8()))})
+    return table.replace_schema_metadata({"problem_ids": "\n".join(order)})
+
+
+def unpack(table: pa.Table) -> pd.DataFrame:
+    """Undo ``pack``, up to rounding to hundredths."""
+    order = table.schema.metadata[b"problem_ids"].decode().split("\n")
+    frame = table.drop_columns("right").to_pandas()
+    for name in frame.columns[frame.dtypes == object].union(frame.columns[frame.dtypes == "str"]):
+        frame[name] = frame[name].astype("category")  # a long frame of few names
+    frame = frame.loc[frame.index.repeat(len(order))].reset_index(drop=True)
+    right = table["right"].combine_chunks().flatten().to_numpy() / PER_CENT
+    problem_id = pd.Categorical(np.tile(order, table.num_rows), categories=order)
+    return frame.assign(problem_id=problem_id, right=right)[COLUMNS]
+
+
+def read(dataset: str, policies: Sequence[str] = (), data: Path | None = None) -> pd.DataFrame:
+    """Read the outcomes of some policies, in that order; () means all that are there, by name.
+
+    Raises:
+        StoreMiss: there is no table of a policy; it names the command that writes it.
+    """
+    where = folder(dataset, data)
+    names = policies or sorted(path.stem for path in where.glob("*.parquet"))
+    if absent := [name for name in names if not (where / f"{name}.parquet").exists()] or (not names):
+        raise StoreMiss(
+            f"no outcomes of {absent if names else 'any policy'} in {where}; write them with: "
+            "python -m tts_lab strategies --write"
+        )
+    frames = [unpack(pq.read_table(where / f"{name}.parquet")) for name in names]
+    together = pd.concat([frame.astype({"problem_id": str}) for frame in frames], ignore_index=True)
+    for name in ("policy", "prm", "method", "aggregation", "rule", "problem_id"):
+        values = dict.fromkeys(value for frame in frames for value in frame[name].cat.categories)
+        together[name] = pd.Categorical(together[name], categories=list(values))
+    return together
