@@ -355,8 +355,15 @@ def test_outcomes_are_those_of_the_stored_tables(data):
     beam = TreeSearch("beam", 4, 2)
     store.fill_searches("toy", walker, prm, beam, data=data)
 
-    controls = optimal.read_outcomes("toy", policy.name, data=data, budgets=(2, 8, 64))
-    frame = optimal.read_outcomes("toy", policy.name, prm.name, [beam], (2, 8, 64), data=data)
+    everything = optimal.read_outcomes("toy", policy.name, [prm.name], [beam], (2, 8, 64), data=data)
+    controls, frame = (everything[(everything["prm"] == "") == none] for none in (True, False))
+    with pytest.raises(store.StoreMiss, match="dvts"):
+        optimal.read_outcomes("toy", policy.name, [prm.name], [TreeSearch("dvts", 4)], (2,), data=data)
+    others = [beam, TreeSearch("dvts", 4)]
+    some = optimal.read_outcomes(
+        "toy", policy.name, [prm.name, "other"], others, (2, 8, 64), skip_missing=True, data=data
+    )
+    pd.testing.assert_frame_equal(some, everything)
     pool = store.read_pool("toy", policy.name, prm.name, "avg", data=data)
 
     def right(rows, **where):

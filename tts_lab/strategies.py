@@ -32,35 +32,28 @@ def folder(dataset: str, data: Path | None = None) -> Path:
 
 
 def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None) -> pd.DataFrame:
-    """What every strategy of the recipe does on every problem, for one policy; what is not stored is left out.
+    """What every strategy of the recipe does on every problem, for one policy, as far as it is stored.
 
     Returns:
         ``optimal.outcomes.COLUMNS``; empty where not even the policy's pool is stored.
     """
-    data = data_dir() if data is None else data
     spec = next(spec for spec in recipe.policies if spec.name == policy)
-    which = {
-        "config": recipe.sampling_of(spec),
-        "problems": load_problems(dataset, data=data)[: recipe.limit],
-        "num_resamples": RESAMPLES,
-        "data": data,
-    }
+    prms = [prm.name for prm in recipe.prms_of(spec)]
+    grids = [recipe.grid(policy, prm) for prm in prms] if dataset in recipe.search_sets else []
     try:
-        frames = [optimal.read_outcomes(dataset, policy, **which)]
+        return optimal.read_outcomes(
+            dataset,
+            policy,
+            prms,
+            list(dict.fromkeys(search for grid in grids for search in grid)),
+            num_resamples=RESAMPLES,
+            skip_missing=True,
+            config=recipe.sampling_of(spec),
+            problems=load_problems(dataset, data=data)[: recipe.limit],
+            data=data,
+        )
     except StoreMiss:
         return pd.DataFrame(columns=COLUMNS)
-    for prm in recipe.prms_of(spec):
-        try:
-            frames.append(optimal.read_outcomes(dataset, policy, prm.name, **which))
-        except StoreMiss:
-            continue
-        for search in recipe.grid(policy, prm.name) if dataset in recipe.search_sets else ():
-            try:
-                found = optimal.read_outcomes(dataset, policy, prm.name, [search], (), **which)
-            except StoreMiss:
-                continue
-            frames.append(found)
-    return pd.concat(frames, ignore_index=True)
 
 
 def write(
@@ -108,7 +101,7 @@ def unpack(table: pa.Table) -> pd.DataFrame:
     """Undo ``pack``, up to rounding to hundredths."""
     order = table.schema.metadata[b"problem_ids"].decode().split("\n")
     frame = table.drop_columns("right").to_pandas()
-    for name in frame.columns[frame.dtypes == object].union(frame.columns[frame.dtypes == "str"]):
+    for name in ("policy", "prm", "method", "aggregation", "rule"):
         frame[name] = frame[name].astype("category")  # a long frame of few names
     frame = frame.loc[frame.index.repeat(len(order))].reset_index(drop=True)
     right = table["right"].combine_chunks().flatten().to_numpy() / PER_CENT

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tts_utils import metrics, store, voting
 from tts_utils.records import Problem, SamplingConfig, SearchResult
-from tts_utils.store import Pool
+from tts_utils.store import Pool, StoreMiss
 from tts_utils.tree_search import TreeSearch
 
 COLUMNS = [
@@ -38,25 +38,27 @@ BUDGETS = (4, 16, 64, 256)  # the paper's
 def read_outcomes(
     dataset: str,
     policy: str,
-    prm: str = "",
+    prms: Sequence[str] = (),
     searches: Sequence[TreeSearch] = (),
     budgets: Sequence[int] = BUDGETS,
     *,
     num_resamples: int = 100,
     seed: int = 0,
+    skip_missing: bool = False,
     config: SamplingConfig | None = None,
     problems: Sequence[Problem] | None = None,
     data: Path | None = None,
 ) -> pd.DataFrame:
-    """Read what every strategy does on every problem, for one policy and one PRM.
+    """Read what every strategy of one policy does on every problem.
 
     Args:
         dataset, policy: names.
-        prm: a name; "" gives the three controls alone.
-        searches: which stored searches, such as ``[TreeSearch("beam", 16)]``.
+        prms: names; the three controls, which need none, are given in any case, with prm "".
+        searches: which stored searches of each PRM, such as ``[TreeSearch("beam", 16)]``.
         budgets: N of Best-of-N and of the controls; those above the size of the pool are left out.
-        num_resamples, seed: of the random subsets of the pool; the same for every PRM, so that differences
-            are paired.
+        num_resamples, seed: of the random subsets of the pool; they are the same for every PRM, so that
+            differences are paired.
+        skip_missing: leave out PRMs and searches that are not stored.
         config: how the pool and the searches were sampled; None as for :func:`tts_utils.store.find_table`.
         problems: these only; None means all of the data set.
         data: the data directory; None means ``data_dir()``.
@@ -68,21 +70,31 @@ def read_outcomes(
         PRM reads at that budget; NaN where unknown.
 
     Raises:
-        StoreMiss: something is not stored; it names the command.
+        StoreMiss: the policy's pool, or (without ``skip_missing``) anything else, is not stored.
     """
     which = {"config": config, "problems": problems, "data": data}
-    samples = store.read_samples(dataset, policy, **which)
-    pool = store.pivot(samples)
-    budgets = [n for n in budgets if n <= pool.correct.shape[1]]
-    if not prm:
-        return _named(control_outcomes(pool, budgets, num_resamples, seed), policy, prm)
-    step_scores = store.read_step_scores(dataset, policy, prm, n=pool.correct.shape[1], **which)
-    scored = {how: store.with_scores(pool, step_scores, how) for how in voting.AGGREGATIONS}
-    frames = [best_of_n_outcomes(scored, budgets, num_resamples, seed)]
-    for tree_search in searches:
-        results = store.replay(dataset, policy, prm, tree_search, **which)
-        frames.append(search_outcomes(results, tree_search))
-    return _named(pd.concat(frames, ignore_index=True), policy, prm)
+    pool = store.pivot(store.read_samples(dataset, policy, **which))
+    size = pool.correct.shape[1]
+    budgets = [n for n in budgets if n <= size]
+    frames = [control_outcomes(pool, budgets, num_resamples, seed).assign(prm="")]
+    for prm in prms:
+        try:
+            scores = store.read_step_scores(dataset, policy, prm, n=size, **which)
+        except StoreMiss:
+            if not skip_missing:
+                raise
+        else:
+            scored = {how: store.with_scores(pool, scores, how) for how in voting.AGGREGATIONS}
+            frames.append(best_of_n_outcomes(scored, budgets, num_resamples, seed).assign(prm=prm))
+        for tree_search in searches:
+            try:
+                results = store.replay(dataset, policy, prm, tree_search, **which)
+            except StoreMiss:
+                if not skip_missing:
+                    raise
+            else:
+                frames.append(search_outcomes(results, tree_search).assign(prm=prm))
+    return pd.concat(frames, ignore_index=True).assign(policy=policy)[COLUMNS]
 
 
 def control_outcomes(
@@ -170,10 +182,6 @@ def _rows(pool, strategy, budget, policy_tokens, prm_tokens, right) -> pd.DataFr
     values = (*strategy, budget, policy_tokens, prm_tokens)
     constants = dict(zip(COLUMNS[2:-2], values, strict=True))
     return pd.DataFrame(constants | {"problem_id": list(pool.problem_ids), "right": right})
-
-
-def _named(frame: pd.DataFrame, policy: str, prm: str) -> pd.DataFrame:
-    return frame.assign(policy=policy, prm=prm)[COLUMNS]
 
 
 def _mean(counts: np.ndarray | None) -> float:
