@@ -2,13 +2,17 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import fakes
+from tts_lab import strategies
 from tts_utils import optimal, store, voting
 from tts_utils.metrics import accuracy_interval
+from tts_utils.optimal.ends import ends_of
+from tts_utils.problems import load_problems
 from tts_utils.tree_search import TreeSearch
 
 TWO_KEYS = ("policy", "prm", "budget", "difficulty")
@@ -396,3 +400,88 @@ def test_outcomes_are_those_of_the_stored_tables(data):
         4,
         8,
     }
+
+
+@pytest.mark.parametrize(
+    "search", [TreeSearch("beam", 8, 2), TreeSearch("beam", 4), TreeSearch("dvts", 8, 2)]
+)
+@pytest.mark.parametrize("longest", [1, 3, 6])
+def test_ends_are_those_of_a_replay(data, search, longest):
+    policy, prm = fakes.StepPolicy(longest=longest), fakes.FakePRM()
+    store.fill_searches("toy", policy, prm, search, data=data)
+    nodes = store.read_searches("toy", policy.name, prm.name, search, data=data)
+    ends = ends_of(nodes.sample(frac=1, random_state=1), fakes.problems(5))
+    results = store.replay("toy", policy.name, prm.name, search, data=data)
+    assert ends.policy_tokens == np.mean([result.num_policy_tokens for result in results])
+    assert ends.prm_tokens == np.mean([result.num_prm_tokens for result in results])
+    for how in voting.AGGREGATIONS:
+        ours, theirs = ends.pools[how], store.pool_of(results, how)
+        assert ours.problem_ids == theirs.problem_ids
+        for name in ("answers", "answer_ids", "correct", "num_tokens"):
+            assert (getattr(ours, name) == getattr(theirs, name)).all(), name
+        assert ours.scores == pytest.approx(theirs.scores)
+
+
+@pytest.mark.parametrize(("method", "budget"), [("beam", 16), ("dvts", 16)])
+def test_ends_of_a_shipped_search_are_those_of_its_replay(method, budget):
+    names = ("lab-200", "lab-qwen-m", "lab-rlhflow-terse")
+    search = TreeSearch(method, budget)
+    problems = load_problems("lab-200")[:40]
+    try:
+        nodes = store.read_searches(*names, search, problems=problems)
+    except store.StoreMiss:
+        pytest.skip("not stored")
+    ends = ends_of(nodes, problems)
+    results = store.replay(*names, search, problems=problems)
+    for how in voting.AGGREGATIONS:
+        ours, theirs = ends.pools[how], store.pool_of(results, how)
+        for rule in ("prm_vote", "prm_max"):
+            picked = voting.select(theirs.answer_ids, theirs.scores, rule)
+            assert (voting.select(ours.answer_ids, ours.scores, rule) == picked).all()
+        assert (ours.correct == theirs.correct).all()
+
+
+def test_ends_refuse_what_they_cannot_read(data):
+    policy, prm, search = fakes.StepPolicy(), fakes.FakePRM(), TreeSearch("beam", 4)
+    store.fill_searches("toy", policy, prm, search, data=data)
+    nodes = store.read_searches("toy", policy.name, prm.name, search, data=data)
+    with pytest.raises(ValueError, match="nodes of a tree are missing"):
+        ends_of(nodes.iloc[1:], fakes.problems(5))
+    with pytest.raises(ValueError, match="blank"):
+        ends_of(nodes.assign(text="\n\n"), fakes.problems(5))
+
+
+# --- the lab's tables of it
+
+
+def test_packed_outcomes_come_back(data):
+    policy, prm = fakes.FakePolicy(), fakes.FakePRM()
+    store.fill_samples("toy", policy, 8, data=data)
+    store.fill_step_scores(store.find_table("samples", "toy", policy.name, data=data), prm, data=data)
+    frame = optimal.read_outcomes("toy", policy.name, [prm.name], (), (4, 8), data=data)
+    back = strategies.unpack(strategies.pack(frame))
+    assert list(back.columns) == list(frame.columns)
+    for name in frame.columns.drop("right"):
+        assert back[name].astype(frame[name].dtype).tolist() == frame[name].tolist(), name
+    assert abs(back["right"] - frame["right"]).max() <= 0.005
+    whole = frame[frame["method"] == "best_of_n"]["right"]  # shares of 100 resamples are hundredths
+    assert back.loc[whole.index, "right"].to_numpy() == pytest.approx(whole.to_numpy(), abs=1e-12)
+
+
+def test_tables_of_outcomes_are_read_in_order_and_missed_by_name(tmp_path):
+    frame = outcomes({("", "random"): [0.9, 0.2], ("r", "beam"): [1, 0]}).drop(columns="difficulty")
+    frame = frame.assign(policy_tokens=10.0, prm_tokens=5.0)
+    where = strategies.folder("toy", tmp_path)
+    where.mkdir(parents=True)
+    for name in ("q", "p"):
+        table = strategies.pack(frame.assign(policy=name))
+        pq.write_table(table, where / f"{name}.parquet")
+    assert list(strategies.read("toy", ("q", "p"), tmp_path)["policy"].unique()) == ["q", "p"]
+    both = strategies.read("toy", data=tmp_path)
+    assert len(both) == 8 and both["problem_id"].tolist() == ["a", "b"] * 4
+    with pytest.raises(
+        store.StoreMiss, match=r"no outcomes of \['s'\].*python -m tts_lab strategies --write"
+    ):
+        strategies.read("toy", ("p", "s"), tmp_path)
+    with pytest.raises(store.StoreMiss, match="any policy"):
+        strategies.read("other", data=tmp_path)

@@ -1,26 +1,29 @@
 """What every strategy does on every problem, precomputed, so that the lessons need not replay the searches.
 
-``write`` makes one small table per policy, ``data/report/strategies-DATASET/POLICY.parquet``, from the stored
-pools and searches; ``read`` puts those of some policies together. The rows are those of
-:func:`tts_utils.optimal.read_outcomes`: one per problem, PRM, strategy and budget.
+``python -m tts_lab strategies --write`` makes one small table per policy from the stored pools and searches,
+``data/report/strategies-DATASET/POLICY.parquet``; ``read`` puts those of some policies together. The rows are
+those of :func:`tts_utils.optimal.read_outcomes`: one per problem, PRM, strategy and budget. Needs no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tts_lab.recipe import FULL, Recipe
 from tts_utils import optimal
 from tts_utils.data_folder import data_dir
 from tts_utils.optimal.outcomes import COLUMNS
 from tts_utils.problems import load_problems
 from tts_utils.store.tables import StoreMiss
+
+if TYPE_CHECKING:
+    from tts_lab.recipe import Recipe
 
 RESAMPLES = 100
 PER_CENT = 100  # shares are kept in hundredths, which is exact for RESAMPLES = 100
@@ -56,31 +59,13 @@ def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None
         return pd.DataFrame(columns=COLUMNS)
 
 
-def write(
-    dataset: str, policies: Sequence[str] = (), recipe: Recipe = FULL, data: Path | None = None
-) -> list[Path]:
-    """Write the tables of one test set.
-
-    Args:
-        dataset: its name.
-        policies: these only; () means all that work with PRMs.
-        recipe: which policies, PRMs and searches.
-        data: the data directory; None means ``data_dir()``.
-
-    Returns:
-        The files written, for :func:`tts_utils.store.record_files`.
-    """
-    data = data_dir() if data is None else data
-    names = policies or [spec.name for spec in recipe.policies if recipe.prms_of(spec)]
-    paths = []
-    for name in names:
-        frame = outcomes(recipe, dataset, name, data)
-        if len(frame):
-            path = folder(dataset, data) / f"{name}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pack(frame), path, compression="zstd", compression_level=19)
-            paths.append(path)
-    return paths
+def write(frame: pd.DataFrame, dataset: str, data: Path | None = None) -> Path:
+    """Write the outcomes of one policy; returns the file, for :func:`tts_utils.store.record_files`."""
+    (policy,) = frame["policy"].unique()
+    path = folder(dataset, data) / f"{policy}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pack(frame), path, compression="zstd", compression_level=19)
+    return path
 
 
 def pack(frame: pd.DataFrame) -> pa.Table:

@@ -23,7 +23,7 @@ from tts_utils.optimal.outcomes import (
     best_of_n_outcomes,
     control_outcomes,
     read_outcomes,
-    search_outcomes,
+    stored_search_outcomes,
 )
 from tts_utils.optimal.variance import variance_split
 
@@ -41,7 +41,7 @@ __all__ = [
     "follow",
     "halves",
     "read_outcomes",
-    "search_outcomes",
+    "stored_search_outcomes",
     "variance_split",
     "with_difficulty",
 ]

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from tts_utils import metrics, store, voting
-from tts_utils.records import Problem, SamplingConfig, SearchResult
+from tts_utils.optimal.ends import Ends, ends_of
+from tts_utils.problems import load_problems
+from tts_utils.records import Problem, SamplingConfig
 from tts_utils.store import Pool, StoreMiss
 from tts_utils.tree_search import TreeSearch
 
@@ -88,12 +90,12 @@ def read_outcomes(
             frames.append(best_of_n_outcomes(scored, budgets, num_resamples, seed).assign(prm=prm))
         for tree_search in searches:
             try:
-                results = store.replay(dataset, policy, prm, tree_search, **which)
+                frames.append(
+                    stored_search_outcomes(dataset, policy, prm, tree_search, **which).assign(prm=prm)
+                )
             except StoreMiss:
                 if not skip_missing:
                     raise
-            else:
-                frames.append(search_outcomes(results, tree_search).assign(prm=prm))
     return pd.concat(frames, ignore_index=True).assign(policy=policy)[COLUMNS]
 
 
@@ -154,27 +156,43 @@ def best_of_n_outcomes(
     return pd.concat(frames, ignore_index=True)
 
 
-def search_outcomes(results: Sequence[SearchResult], tree_search: TreeSearch) -> pd.DataFrame:
-    """Give the outcomes of one search under every aggregation and rule of the final vote.
+def stored_search_outcomes(
+    dataset: str, policy: str, prm: str, tree_search: TreeSearch, **which
+) -> pd.DataFrame:
+    """Give the outcomes of one stored search under every aggregation and rule of the final vote.
 
     Args:
-        results: one per problem, live or replayed.
-        tree_search: which search they are of.
+        dataset, policy, prm: names.
+        tree_search: which search.
+        which: config, problems, data, as for :func:`tts_utils.store.read_searches`.
 
     Returns:
         ``COLUMNS`` without policy and prm. The aggregation is that of the vote; within the search it is the
         search's own.
+
+    Raises:
+        StoreMiss: it is not stored.
     """
-    written = float(np.mean([result.num_policy_tokens for result in results]))
-    read = float(np.mean([result.num_prm_tokens for result in results]))
+    problems = which.pop("problems", None)
+    problems = load_problems(dataset, data=which.get("data")) if problems is None else problems
+    nodes = store.read_searches(dataset, policy, prm, tree_search, problems=problems, **which)
+    if tree_search.retire and not tree_search.distinct and not (nodes["text"].str.strip() == "").any():
+        ends = ends_of(nodes, problems)
+    else:
+        results = store.replay(dataset, policy, prm, tree_search, problems=problems, **which)
+        ends = Ends(
+            {how: store.pool_of(results, how) for how in voting.AGGREGATIONS},
+            float(np.mean([result.num_policy_tokens for result in results])),
+            float(np.mean([result.num_prm_tokens for result in results])),
+        )
     frames = []
-    for how in voting.AGGREGATIONS:
-        pool = store.pool_of(results, how)
+    for how, pool in ends.pools.items():
         for rule in SELECTIONS:
             chosen = voting.select(pool.answer_ids, pool.scores, rule)
             right = (chosen >= 0) & pool.correct[np.arange(len(chosen)), chosen]
             strategy = (tree_search.method, how, rule, tree_search.branching)
-            frames.append(_rows(pool, strategy, tree_search.budget, written, read, right.astype(float)))
+            tokens = (ends.policy_tokens, ends.prm_tokens)
+            frames.append(_rows(pool, strategy, tree_search.budget, *tokens, right.astype(float)))
     return pd.concat(frames, ignore_index=True)
 
 
