@@ -33,10 +33,11 @@ test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
 	.venv-test/bin/python -m benchmarks
 
-lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, links
+lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, typed results, links
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
 	.venv-lint/bin/python book/notebooks.py
+	.venv-lint/bin/python book/typed_numbers.py
 	.venv-lint/bin/python book/links.py --check
 
 format: .venv-lint ## put code and notebooks into the house format

@@ -26,6 +26,7 @@ from tts_utils import (
     store,
 )
 from tts_utils.imports import cli as cli_import
+from tts_utils.recipes import cli as cli_recipes
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
 from tts_utils.store import fill, manifest, misses
@@ -41,6 +42,7 @@ app = typer.Typer(
 KNOWN_ERRORS = (
     store.StoreError,
     problems.ProblemError,
+    cli_recipes.RecipeError,
     data_folder.DataDirError,
     checkpoints.UnknownModel,
     protocols.BackendError,
@@ -283,6 +285,7 @@ def print_report(
 
 
 app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
+app.command("run")(_says_what_is_wrong(cli_recipes.run))
 
 
 @app.command()
