@@ -308,7 +308,7 @@ def test_variance_split_equals_sums_of_products_over_pairs_of_problems():
     try:
         found = optimal.variance_split(right)["variance"].to_numpy()
     except ValueError:
-        assert sum(expected) <= 0
+        assert max(expected) <= 0
     else:
         assert found == pytest.approx(expected)
 
@@ -324,8 +324,8 @@ def test_variance_split_subtracts_chance():
         shares.append(split["share"])
         raw.append(right.mean(axis=2).mean(axis=1).var() / right.mean(axis=2).var())
         covered += split["high"][0] >= 0.9999
-    assert np.mean(shares, axis=0) == pytest.approx([1, 0, 0], abs=0.05)
-    assert np.mean(raw) < 0.93  # what one would read off without
+    assert np.mean(shares, axis=0)[0] > np.mean(raw) + 0.01 > 0.85
+    assert np.mean(shares, axis=0) == pytest.approx([1, 0, 0], abs=0.08)
     assert covered > 50
 
 

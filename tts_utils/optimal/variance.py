@@ -22,8 +22,8 @@ def variance_split(right: ArrayLike, names: tuple[str, str] = ("rows", "columns"
 
     Returns:
         Three rows (names[0], names[1], "both together") with ``variance`` (of accuracies; a negative one
-        means that chance explains all of it), ``share`` of the sum of the three, ``low`` and ``high``: share
-        +- 1.96 standard errors by the jackknife over problems, cut at 0 and 1 (but for the share itself).
+        means that chance explains all of it), ``share`` of the sum of the three, a negative one counted as 0,
+        ``low`` and ``high``: share +- 1.96 standard errors by the jackknife over problems, cut at 0 and 1.
 
     Raises:
         ValueError: a wrong shape, a value outside [0, 1], or no variance beyond chance.
@@ -45,22 +45,28 @@ def variance_split(right: ArrayLike, names: tuple[str, str] = ("rows", "columns"
     components = [_mean_square(effect) for effect in effects]
     variance = np.array([estimate for estimate, _ in components])  # (3,)
     without = np.stack([left_out for _, left_out in components])  # (3, P)
-    if not variance.sum() > 0:
+    if not (variance > 0).any():
         raise ValueError("the accuracies differ by no more than chance; there is nothing to split")
-    share = variance / variance.sum()
-    shares = without / without.sum(axis=0)
+    share = _shares(variance[:, None])[:, 0]
+    shares = _shares(without)
     num = values.shape[2]
     error = np.sqrt((num - 1) * np.mean((shares - shares.mean(axis=1, keepdims=True)) ** 2, axis=1))
-    low, high = np.clip(share - 1.96 * error, 0, 1), np.clip(share + 1.96 * error, 0, 1)
     return pd.DataFrame(
         {
             "component": [*names, "both together"],
             "variance": variance,
             "share": share,
-            "low": np.minimum(low, share),
-            "high": np.maximum(high, share),
+            "low": np.clip(share - 1.96 * error, 0, 1),
+            "high": np.clip(share + 1.96 * error, 0, 1),
         }
     )
+
+
+def _shares(variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of (3, I) variances, the share of each; thirds where none is above 0."""
+    above = np.maximum(variance, 0)
+    total = above.sum(axis=0)
+    return np.where(total > 0, above / np.where(total > 0, total, 1), 1 / 3)
 
 
 def _mean_square(effect: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
