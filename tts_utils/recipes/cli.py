@@ -26,6 +26,13 @@ def run(
         float,
         typer.Option("--probe", min=0, help="Run the models for so many seconds first, to know the cost."),
     ] = 0.0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Share the work among so many Ray workers; 0 works in this process.")
+    ] = 0,
+    ray: Annotated[
+        str, typer.Option(help='Address of a Ray cluster, such as "auto"; default: Ray on this machine.')
+    ] = "",
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker.")] = 0.0,
 ) -> None:
     """Fill every table of an experiment: first the plan, then the work; stopped at any time, it goes on."""
     wanted = read(recipe)
@@ -48,6 +55,13 @@ def run(
     todo = plan.jobs(wanted, len(problems), data)
     plan.lines(wanted, todo, rates, say)
     if dry_run:
+        return
+    if workers:
+        from tts_utils.recipes.cluster import run_on_ray
+
+        loaded.drop("policy")
+        loaded.drop("prm")
+        run_on_ray(wanted, data=data, workers=workers, address=ray or None, gpus=gpus, say=say)
         return
     done = run_recipe(wanted, data=data, say=say, loaded=loaded, problems=problems)
     say(
