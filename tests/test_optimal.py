@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -471,11 +470,8 @@ def test_packed_outcomes_come_back(data):
 def test_tables_of_outcomes_are_read_in_order_and_missed_by_name(tmp_path):
     frame = outcomes({("", "random"): [0.9, 0.2], ("r", "beam"): [1, 0]}).drop(columns="difficulty")
     frame = frame.assign(policy_tokens=10.0, prm_tokens=5.0)
-    where = strategies.folder("toy", tmp_path)
-    where.mkdir(parents=True)
     for name in ("q", "p"):
-        table = strategies.pack(frame.assign(policy=name))
-        pq.write_table(table, where / f"{name}.parquet")
+        strategies.write(frame.assign(policy=name), "toy", tmp_path)
     assert list(strategies.read("toy", ("q", "p"), tmp_path)["policy"].unique()) == ["q", "p"]
     both = strategies.read("toy", data=tmp_path)
     assert len(both) == 8 and both["problem_id"].tolist() == ["a", "b"] * 4

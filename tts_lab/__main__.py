@@ -125,7 +125,7 @@ def strategies(
     """Print what every strategy reaches, from the stored pools and searches; --write keeps it by problem."""
     from tts_lab import strategies as tables
     from tts_lab.recipe import FULL
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
     from tts_utils.optimal import STRATEGY
     from tts_utils.store import manifest
 
@@ -133,7 +133,7 @@ def strategies(
     names = policy or [spec.name for spec in FULL.policies if FULL.prms_of(spec)]
     for dataset in FULL.search_sets:
         for name in names:
-            frame = tables.outcomes(FULL, dataset, name)
+            frame = tables.outcomes(FULL, dataset, name, lab_dir())
             if frame.empty:
                 typer.echo(f"{dataset}, {name}: no pool is stored")
                 continue
@@ -144,7 +144,7 @@ def strategies(
                 path = tables.write(frame, dataset)
                 seconds = time.perf_counter() - started
                 command = "python -m tts_lab strategies --write"
-                manifest.record_files([path], data=data_dir(), command=command, seconds=seconds)
+                manifest.record_files([path], data=lab_dir(), command=command, seconds=seconds)
 
 
 @app.command()

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tts_utils import optimal
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir, layers, look_up, places
 from tts_utils.optimal.outcomes import COLUMNS
 from tts_utils.problems import load_problems
 from tts_utils.store.tables import StoreMiss
@@ -29,9 +29,9 @@ RESAMPLES = 100
 UNITS = 10_000  # shares are kept in ten-thousandths: exact for 100 resamples, close for pass@1 of 256 samples
 
 
-def folder(dataset: str, data: Path | None = None) -> Path:
-    """Where the tables of one test set lie."""
-    return (data_dir() if data is None else data) / "report" / f"strategies-{dataset}"
+def table_name(dataset: str, policy: str) -> str:
+    """Where the table of one policy lies, within a data directory."""
+    return f"report/strategies-{dataset}/{policy}.parquet"
 
 
 def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None) -> pd.DataFrame:
@@ -62,7 +62,7 @@ def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None
 def write(frame: pd.DataFrame, dataset: str, data: Path | None = None) -> Path:
     """Write the outcomes of one policy; returns the file, for :func:`tts_utils.store.record_files`."""
     (policy,) = frame["policy"].unique()
-    path = folder(dataset, data) / f"{policy}.parquet"
+    path = (lab_dir() if data is None else data) / table_name(dataset, policy)
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pack(frame), path, compression="zstd", compression_level=19)
     return path
@@ -100,14 +100,15 @@ def read(dataset: str, policies: Sequence[str] = (), data: Path | None = None) -
     Raises:
         StoreMiss: there is no table of a policy; it names the command that writes it.
     """
-    where = folder(dataset, data)
-    names = policies or sorted(path.stem for path in where.glob("*.parquet"))
-    if absent := [name for name in names if not (where / f"{name}.parquet").exists()] or (not names):
+    here = f"report/strategies-{dataset}"
+    found = {path.stem for layer in layers(data) for path in (layer / here).glob("*.parquet")}
+    names = policies or sorted(found)
+    if absent := [name for name in names if name not in found] or (not names):
         raise StoreMiss(
-            f"no outcomes of {absent if names else 'any policy'} in {where}; write them with: "
-            "python -m tts_lab strategies --write"
+            f"no outcomes of {absent if names else 'any policy'} on {dataset} in {places(data)}; "
+            "write them with: python -m tts_lab strategies --write"
         )
-    frames = [unpack(pq.read_table(where / f"{name}.parquet")) for name in names]
+    frames = [unpack(pq.read_table(look_up(table_name(dataset, name), data))) for name in names]
     together = pd.concat([frame.astype({"problem_id": str}) for frame in frames], ignore_index=True)
     for name in ("policy", "prm", "method", "aggregation", "rule", "problem_id"):
         values = dict.fromkeys(value for frame in frames for value in frame[name].cat.categories)
