@@ -1,53 +1,44 @@
-"""What math-verify has said: a pair of answers is asked about once, and stored verdicts need no asking."""
+"""Verdicts on pairs of answers that were stored beside tables, so that reading these needs no mathematics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-MAX_PAIRS = 1 << 18
-"""So many verdicts are kept in memory; then the memory of this process starts anew."""
-
 Pair = tuple[str, str]
 
 
 class Verdicts:
-    """Verdicts on pairs of tidied answers, the lesser answer first.
+    """Whether pairs of tidy answers are the same: stored verdicts, and notes of those that had to be made.
 
-    >>> verdicts = Verdicts(ask=lambda a, b: False)
+    >>> verdicts = Verdicts()
     >>> verdicts.remember({("2", "6/3"): True})
-    >>> verdicts.of("2", "6/3"), verdicts.of("2", "7/3")
-    (True, False)
+    >>> verdicts.of("6/3", "2", decide=lambda: (False, True))
+    True
     """
 
-    def __init__(self, ask: Callable[[str, str], bool]) -> None:
-        self._ask = ask
-        self._known: dict[Pair, bool] = {}
+    def __init__(self) -> None:
+        self._stored: dict[Pair, bool] = {}
         self._notes: list[dict[Pair, bool]] = []
 
-    def of(self, a: str, b: str) -> bool:
-        """Whether the two are equal, from memory, else by asking."""
-        verdict = self._known.get((a, b))
-        if verdict is None:
-            verdict = self._ask(a, b)
-            self.remember({(a, b): verdict})
-        for notes in self._notes:
-            notes[a, b] = verdict
+    def of(self, a: str, b: str, decide: Callable[[], tuple[bool, bool]]) -> bool:
+        """The stored verdict, else what ``decide`` says, and whether the mathematics process was needed."""
+        pair = (a, b) if a < b else (b, a)
+        needed = True
+        if (verdict := self._stored.get(pair)) is None:
+            verdict, needed = decide()
+        if needed:
+            for notes in self._notes:
+                notes[pair] = verdict
         return verdict
 
     def remember(self, verdicts: Mapping[Pair, bool]) -> None:
-        """Take verdicts that were stored, so that they are not asked for again."""
-        if len(self._known) + len(verdicts) > MAX_PAIRS:
-            self.forget()
-        self._known.update(verdicts)
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._known.clear()
+        """Take verdicts that were stored."""
+        self._stored.update(verdicts)
 
     @contextmanager
     def noting(self) -> Iterator[dict[Pair, bool]]:
-        """Within it, every verdict that is used is noted in the dictionary that it gives."""
+        """Within it, every verdict that needs mathematics is noted in the dictionary that it gives."""
         notes: dict[Pair, bool] = {}
         self._notes.append(notes)
         try:
