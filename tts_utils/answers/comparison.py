@@ -37,6 +37,7 @@ class Comparison:
         self._uses = 0  # of the process, whether it had to be asked or remembered
         self._end = process.spent + budget
         self._forms: dict[str, Form | None] = {}
+        self._read: set[str] = set()  # texts that the process has read
 
     def same(self, a: Spelling, b: Spelling) -> bool:
         """Say whether two answers are the same; units count where both have one."""
@@ -63,7 +64,7 @@ class Comparison:
         return self.verdicts.of(a, b, lambda: self._decide(a, b))
 
     def _decide(self, a: str, b: str) -> tuple[bool, bool]:
-        """Whether two answers that are not plain are the same, and whether the process was used to find out."""
+        """Whether two answers that are not plain are the same, and whether that took the process."""
         uses = self._uses
         verdict = self._same_nodes(read(a), read(b))
         return verdict, self._uses > uses
@@ -177,11 +178,11 @@ class Comparison:
         return self._ask(a, b) if verdict is None else verdict
 
     def _form(self, text: str) -> Form:
-        form = literal(text, POINTS)
+        form = self._forms.get(text) or literal(text, POINTS)
+        self._uses += text in self._read
         if form is None:
             self._uses += 1
-            form = self._forms.get(text)
-        if form is None:
+            self._read.add(text)
             form = self.process.form(text, self._time())
         self._forms[text] = form
         return form
