@@ -31,13 +31,13 @@ def build(
 
     from tts_lab import recipe as recipes
     from tts_lab.build import stages
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
     recipe = recipes.smoke() if smoke else recipes.FULL
     if smoke:
         data = data or Path("work") / "smoke"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for stage in stages(recipe, data or data_dir(), device, log=typer.echo):
+    for stage in stages(recipe, data or lab_dir(), device, log=typer.echo):
         if not stage.name.startswith(only):
             continue
         if stage.is_done():
@@ -59,9 +59,23 @@ def labels(
     """Write the shards of Monte-Carlo labels only; run one process per core to share the work."""
     from tts_lab.build import make_labels
     from tts_lab.recipe import FULL
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    make_labels(FULL, policy, data_dir(), data_dir() / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, lab_dir(), lab_dir() / "labels", device, typer.echo, part, parts)
+
+
+@app.command()
+def replay(
+    processes: int = typer.Option(1, help="How many streams are replayed at a time."),
+    out: Path = typer.Option(None, help="The folder of replay.csv; default: report of the data directory."),
+) -> None:
+    """Replay the training streams that were read, and count the test problems in them; stop at will."""
+    from tts_lab.recipe import FULL
+    from tts_lab.replay import replay as run
+    from tts_utils.data_folder import lab_dir
+
+    path = (out or lab_dir() / "report") / "replay.csv"
+    _print(run(FULL, path, processes, typer.echo))
 
 
 @app.command()
@@ -73,10 +87,10 @@ def report(
     from tts_lab.phenomena import phenomena as look
     from tts_lab.recipe import FULL
     from tts_lab.report import health
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
     from tts_utils.store import manifest
 
-    data, started = data_dir(), time.perf_counter()
+    data, started = lab_dir(), time.perf_counter()
     repairing = [p.name for p in FULL.policies if p.register == "long"]
     tables = {"policies": cast.policies(), "prms": cast.prms(), "grid": grid.completeness(FULL)}
     order = dict.fromkeys((SEARCHED, *FULL.num_samples))  # what takes longest comes first
@@ -101,6 +115,36 @@ def report(
             frame.to_csv(path, index=False, float_format="%.6g")
         seconds = time.perf_counter() - started
         manifest.record_files(paths, data=data, command="python -m tts_lab report --write", seconds=seconds)
+
+
+@app.command()
+def strategies(
+    write: bool = typer.Option(False, help="Write data/report/strategies-*/, for lessons 6 to 8."),
+    policy: list[str] = typer.Option([], help="These policies only; default: all that work with PRMs."),
+) -> None:
+    """Print what every strategy reaches, from the stored pools and searches; --write keeps it by problem."""
+    from tts_lab import strategies as tables
+    from tts_lab.recipe import FULL
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.optimal import STRATEGY
+    from tts_utils.store import manifest
+
+    started = time.perf_counter()
+    names = policy or [spec.name for spec in FULL.policies if FULL.prms_of(spec)]
+    for dataset in FULL.search_sets:
+        for name in names:
+            frame = tables.outcomes(FULL, dataset, name, lab_dir())
+            if frame.empty:
+                typer.echo(f"{dataset}, {name}: no pool is stored")
+                continue
+            typer.echo(f"\n## {dataset}, {name}\n")
+            by = ["prm", *STRATEGY, "budget"]
+            _print(frame.groupby(by, sort=False, observed=True)["right"].mean().unstack().reset_index())
+            if write:
+                path = tables.write(frame, dataset)
+                seconds = time.perf_counter() - started
+                command = "python -m tts_lab strategies --write"
+                manifest.record_files([path], data=lab_dir(), command=command, seconds=seconds)
 
 
 @app.command()
