@@ -74,6 +74,8 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
     for spec in recipe.policies:
         judges = recipe.prms_of(spec)
         for dataset, n in recipe.num_samples.items():
+            if spec not in recipe.policies_of(dataset):
+                continue
             rows = _count(problems / f"{dataset}.jsonl", recipe) * n
             yield Stage(
                 f"tables {spec.name} {dataset}",
@@ -83,8 +85,10 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
             )
     for spec in recipe.policies:
         judges = recipe.prms_of(spec)
-        for dataset in recipe.search_sets if judges else ():
-            count = sum(len(recipe.grid(spec.name, prm.name)) for prm in judges)
+        for dataset in recipe.num_samples:
+            count = sum(len(recipe.grid(dataset, spec.name, prm.name)) for prm in judges)
+            if not count:
+                continue
             yield Stage(
                 f"searches {spec.name} {dataset}",
                 f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {count} searches",
@@ -204,7 +208,7 @@ def _searches(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device
         if not _is_trained(data, prm_spec, log):
             continue
         prm = RememberingPRM(_load_prm(data, prm_spec.name, device))
-        for search in recipe.grid(spec.name, prm_spec.name):
+        for search in recipe.grid(dataset, spec.name, prm_spec.name):
             filled = searches.fill_searches(
                 dataset,
                 policy,
