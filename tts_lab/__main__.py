@@ -27,13 +27,13 @@ def build(
 
     from tts_lab import recipe as recipes
     from tts_lab.build import stages
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
     recipe = recipes.smoke() if smoke else recipes.FULL
     if smoke:
         data = data or Path("work") / "smoke"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for stage in stages(recipe, data or data_dir(), device, log=typer.echo):
+    for stage in stages(recipe, data or lab_dir(), device, log=typer.echo):
         if not stage.name.startswith(only):
             continue
         if stage.is_done():
@@ -55,9 +55,9 @@ def labels(
     """Write the shards of Monte-Carlo labels only; run one process per core to share the work."""
     from tts_lab.build import make_labels
     from tts_lab.recipe import FULL
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    make_labels(FULL, policy, data_dir(), data_dir() / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, lab_dir(), lab_dir() / "labels", device, typer.echo, part, parts)
 
 
 @app.command()
@@ -68,15 +68,17 @@ def replay(
     """Replay the training streams that were read and count the test problems in them; resumable."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    path = (out or data_dir() / "report") / "replay.csv"
+    path = (out or lab_dir() / "report") / "replay.csv"
     _print(run(FULL, path, processes, typer.echo))
 
 
 @app.command()
 def dial(
-    out: Path = typer.Option(None, help="The folder of the pieces; default: dial/ of the data directory."),
+    out: Path = typer.Option(
+        None, help="The folder of the pieces; default: report/dial of the data directory."
+    ),
     limit: int = typer.Option(None, help="Only the first so many problems."),
     probe: bool = typer.Option(False, help="Measure ten problems of one level, and say what all would cost."),
 ) -> None:
@@ -87,11 +89,11 @@ def dial(
     from tts_lab import dial as dials
     from tts_lab.memory import RememberingPolicy
     from tts_lab.recipe import FULL
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
     from tts_utils.policies import load_policy
     from tts_utils.problems import load_problems
 
-    data = data_dir()
+    data = lab_dir()
     problems = load_problems(dials.DATASET, data=data)
 
     def policy(name: str) -> RememberingPolicy:
@@ -107,7 +109,9 @@ def dial(
         count = len(list(dials.pieces()))
         typer.echo(f"{hours * 60:.1f} CPU minutes a piece, {hours * count:.1f} CPU hours for {count} pieces")
         return
-    dials.turn(todo, policy, FULL.sampling, problems[:limit], out or data / "dial", data, typer.echo)
+    dials.turn(
+        todo, policy, FULL.sampling, problems[:limit], out or data / "report" / "dial", data, typer.echo
+    )
 
 
 @app.command()
@@ -117,10 +121,10 @@ def report(
     """Print the cast, its health, the PRMs' quality and the grid, from the shipped tables: no model runs."""
     from tts_lab.recipe import FULL
     from tts_lab.tables import report_tables
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
     from tts_utils.store import manifest
 
-    data, started = data_dir(), time.perf_counter()
+    data, started = lab_dir(), time.perf_counter()
     tables = report_tables(FULL, data)
     for name, frame in tables.items():
         _show(name, frame)
@@ -140,9 +144,9 @@ def judges() -> None:
     from tts_lab.grid import completeness
     from tts_lab.recipe import FULL
     from tts_lab.tables import judges_tables, read
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    data = data_dir()
+    data = lab_dir()
     for name, frame in judges_tables(FULL, read(FULL, data), data):
         _show(name, frame)
     _say_what_is_missing(completeness(FULL, data))
@@ -155,9 +159,9 @@ def phenomena(
     """Print what the stored tables say of each of the paper's claims: seen, in part, not seen, reversed."""
     from tts_lab.recipe import FULL
     from tts_lab.tables import report_tables
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    tables = report_tables(FULL, data_dir())
+    tables = report_tables(FULL, lab_dir())
     if cases:
         for claim, frame in tables["phenomena-lab-200"].groupby("claim", sort=False):
             _show(claim, frame.drop(columns="claim"))

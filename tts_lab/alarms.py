@@ -20,7 +20,7 @@ from tts_lab.checker import first_error
 from tts_lab.quality import KEY, stored_scores
 from tts_utils import store
 from tts_utils.calibration import expected_error
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.mdp import split_steps
 from tts_utils.metrics import Interval
 from tts_utils.problems import load_problems
@@ -137,20 +137,21 @@ def alarms(dataset: str, policy: str, config: SamplingConfig, data: Path | None 
         dataset: the test set.
         policy: whose steps.
         config: how they were sampled.
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         Two frames. "alarms": columns policy, prm, length ("all", or one of ``LENGTHS``), measure, estimate,
         low, high (95 %, problems as clusters), n (problems); the measures are "false alarms", "misses",
         "sum" of both, "gain": how much more often a step is right when rejected ones are sampled again until
         one passes, "next step right" without that, and "threshold" (mean of two, no interval). For all
-        lengths also "score and step length": Spearman's correlation over the right steps of a problem, mean
-        over problems; "lowest score last": the share of solutions whose last step has the lowest score;
-        "named too early" and "named too late": of the erroneous solutions, the share with a rejected step before
-        the first wrong one, and the share with none up to and with it. And "calibration": policy, prm, low edge of the bin, score (mean), right (share), n (steps), error (the
-        expected calibration error of all bins, the same in every row).
+        lengths also "score and step length": Spearman's correlation over the right steps of a problem,
+        mean over problems; "lowest score last": the share of solutions whose last step has the lowest score;
+        "named too early" and "named too late": of the erroneous solutions, the share with a rejected step
+        before the first wrong one, and the share with none up to and with it. And "calibration": policy,
+        prm, low edge of the bin, score (mean), right (share), n (steps), error (the expected calibration
+        error of all bins, the same in every row).
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     try:
         steps = steps_of(dataset, policy, config, data)
     except StoreMiss:

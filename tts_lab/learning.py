@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 
 
 def learning_curve(data: Path | None = None) -> pd.DataFrame:
     """What the long runs noted on the way.
 
     Args:
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         Columns prm, num_params, num_tokens, annealed, policy and, measured on 125 problems of lab-500 with 24
@@ -22,7 +22,7 @@ def learning_curve(data: Path | None = None) -> pd.DataFrame:
         checker), majority, prm_vote, prm_max (accuracies of these 24). Where ``annealed`` is False the
         learning rate was still high: a run that ended there would stand higher.
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     rows = []
     for path in sorted((data / "models").glob("*/training.json")):
         record = json.loads(path.read_text(encoding="utf-8"))

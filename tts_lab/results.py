@@ -11,7 +11,7 @@ import pandas as pd
 
 from tts_lab.recipe import Recipe
 from tts_utils import metrics, store, voting
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
 from tts_utils.store import searches
 from tts_utils.store.tables import StoreMiss
@@ -56,11 +56,11 @@ def results(
     Args:
         recipe: what may be there.
         dataset: the test set.
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
         seed: of the random subsets.
         policies: only these; () for all.
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     which = {"problems": load_problems(dataset, data=data)[: recipe.limit], "data": data}
     found: list[Result] = []
     for spec in recipe.policies_of(dataset):

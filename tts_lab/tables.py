@@ -66,7 +66,7 @@ def read(recipe: Recipe, data: Path) -> Stored:
 
 def dials(recipe: Recipe, data: Path) -> dict[str, pd.DataFrame]:
     """The dial's table, and the real PRMs beside its curves."""
-    turned = list(of_dial(dial.read(data / "dial")))
+    turned = list(of_dial(dial.read(data / "report" / "dial")))
     prms, votes = [], {one.policy: vote for one, vote in turned}
     for spec in recipe.policies:
         if spec.name in votes:
