@@ -39,10 +39,10 @@ def build(
         if stage.is_done():
             typer.echo(f"[{stage.name}] is there")
         else:
-            typer.echo(f"[{stage.name}] {stage.estimate}")
+            typer.echo(f"[{stage.name}] {stage.size}, about {stage.seconds():,.0f} s")
             started = time.perf_counter()
             stage.make()
-            typer.echo(f"[{stage.name}] took {time.perf_counter() - started:.0f} s")
+            typer.echo(f"[{stage.name}] took {time.perf_counter() - started:,.0f} s")
 
 
 @app.command()

@@ -130,7 +130,7 @@ FULL = Recipe(
 
 def smoke() -> Recipe:
     """The same stages at toy size: minutes, and nothing to be learnt from the result."""
-    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "compiled": False}
+    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "pool": 64, "compiled": False}
     return replace(
         FULL,
         policies=tuple(
@@ -138,7 +138,10 @@ def smoke() -> Recipe:
             for p in FULL.policies
         ),
         labels=LabelConfig(num_shards=2, problems_per_shard=4, rollouts=2, completions=2),
-        prms=tuple(replace(p, training=replace(p.training, **tiny)) for p in FULL.prms),
+        prms=tuple(
+            replace(p, training=replace(p.training, **tiny), workers=min(p.workers, int(p is FULL.prms[-1])))
+            for p in FULL.prms
+        ),
         sampling=replace(FULL.sampling, max_tokens=48),
         long_tokens=64,
         num_samples=dict.fromkeys(FULL.num_samples, 4),
