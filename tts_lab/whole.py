@@ -16,7 +16,7 @@ from tts_utils.store import manifest
 
 
 def is_recorded(paths: Iterable[Path], data: Path) -> bool:
-    """Whether all these files are there as the manifest has them, by size; ``tts verify`` reads the hashes."""
+    """Whether all these files are there as the manifest has them; sizes only, ``tts verify`` reads hashes."""
     entries = manifest.load(data)
     for path in paths:
         entry = entries.get(path.relative_to(data).as_posix())
