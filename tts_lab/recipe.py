@@ -77,6 +77,11 @@ class Recipe:
         names = self.only.get(dataset)
         return tuple(p for p in self.policies if names is None or p.name in names)
 
+    @property
+    def search_sets(self) -> tuple[str, ...]:
+        """The test sets on which something is searched."""
+        return tuple(dict.fromkeys(plan.dataset for plan in self.plans))
+
     def prms_of(self, policy: PolicySpec) -> tuple[PRMSpec, ...]:
         """The PRMs that score and search with a policy: all, but none where it thinks long.
 
