@@ -69,9 +69,13 @@ def replay(
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
     from tts_utils.data_folder import lab_dir
+    from tts_utils.store import manifest
 
-    path = (out or lab_dir() / "report") / "replay.csv"
+    data = lab_dir()
+    path = (out or data / "report") / "replay.csv"
     _print(run(FULL, path, processes, typer.echo))
+    if out is None:
+        manifest.record_files([path], data=data, command="python -m tts_lab replay")
 
 
 @app.command()
@@ -84,9 +88,9 @@ def dial(
 ) -> None:
     """Search with artificial verifiers of known quality, piece by piece; stop it and run it again freely."""
     import tempfile
-    import time
 
     from tts_lab import dial as dials
+    from tts_lab import whole
     from tts_lab.memory import RememberingPolicy
     from tts_lab.recipe import FULL
     from tts_utils.data_folder import lab_dir
@@ -109,9 +113,10 @@ def dial(
         count = len(list(dials.pieces()))
         typer.echo(f"{hours * 60:.1f} CPU minutes a piece, {hours * count:.1f} CPU hours for {count} pieces")
         return
-    dials.turn(
-        todo, policy, FULL.sampling, problems[:limit], out or data / "report" / "dial", data, typer.echo
-    )
+    folder = out or data / "report" / "dial"
+    dials.turn(todo, policy, FULL.sampling, problems[:limit], folder, data, typer.echo)
+    if out is None:
+        whole.record(sorted(folder.glob("*.parquet")), data, "python -m tts_lab dial")
 
 
 @app.command()
@@ -173,11 +178,13 @@ def judges() -> None:
     """Print what the PRMs are worth as judges: the cast's demands, small against large, errors, the dial."""
     from tts_lab.grid import completeness
     from tts_lab.recipe import FULL
-    from tts_lab.tables import judges_tables, read
+    from tts_lab.tables import judges_tables, processes, read
     from tts_utils.data_folder import lab_dir
 
     data = lab_dir()
-    for name, frame in judges_tables(FULL, read(FULL, data), data):
+    with processes() as pool:
+        tables = judges_tables(FULL, read(FULL, data, pool), data, pool)
+    for name, frame in tables.items():
         _show(name, frame)
     _say_what_is_missing(completeness(FULL, data))
 
