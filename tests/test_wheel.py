@@ -1,4 +1,4 @@
-"""What a reader without a clone meets: the wheel in an empty folder, data from a local server, README's lines."""
+"""A reader without a clone: the wheel in an empty folder, data from a local server, README's lines."""
 
 import functools
 import http.server
