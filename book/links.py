@@ -1,6 +1,6 @@
 """Copy the repository's public address from pyproject.toml to where readers meet it, or check the copies.
 
-It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml and CITATION.cff, and in
+It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml, CITATION.cff, and in
 badges and install lines of README and pages; setup cells, citation and install lines name the version too.
 Change it in pyproject.toml, the version in tts_utils/__init__.py, then run ``make links``. Needs no package.
 """
