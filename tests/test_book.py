@@ -267,7 +267,8 @@ def test_a_lesson_begins_with_a_question_the_badge_and_the_setup_cell(path: Path
     title, setup = notebooks.load(path)["cells"][:2]
     assert re.match(r"# .*\?\n", notebooks.cell_source(title)), "a lesson's title is a question"
     assert links.badge(links.public_address(ROOT), path.name) in notebooks.cell_source(title)
-    assert notebooks.cell_source(setup) == links.setup_cell(links.public_address(ROOT))
+    wanted = links.setup_cell(links.public_address(ROOT), links.version(ROOT), path.name)
+    assert notebooks.cell_source(setup) == wanted
     assert setup["metadata"] == {"tags": ["remove-cell"]}
 
 
