@@ -345,7 +345,7 @@ def test_difficulty_levels():
 
 
 def test_a_ratio_s_interval_covers_as_often_as_it_says_and_counts_problems():
-    """400 studies of 60 problems with 1 to 9 items each, whose rates differ: the truth lies inside in 95 %."""
+    """400 studies of 60 problems with 1 to 9 items, whose rates differ: the truth lies inside in 95 %."""
     rng = np.random.default_rng(0)
     rates, sizes = rng.beta(2, 3, 100_000), rng.integers(1, 10, 100_000)
     truth = (rates * sizes).sum() / sizes.sum()

@@ -133,7 +133,7 @@ def accuracy_interval(correct_per_problem: ArrayLike, confidence: float = 0.95) 
 
 
 def ratio_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Give the share of hits among items that belong to problems, with an interval over problems.
+    """Give the share of hits among items that belong to problems, with its interval over problems.
 
     Args:
         hits: (P,) hits of each problem; any number, so that sums of scores have a mean too.
@@ -141,13 +141,13 @@ def ratio_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95)
         confidence: in (0, 1).
 
     Returns:
-        ``Interval``; n counts the problems with items. Where hits lie between 0 and their totals it is cut at 0
-        and 1.
+        ``Interval``; n counts the problems with items. Where hits lie between 0 and their totals, it is cut
+        at 0 and 1.
 
     Raises:
         ValueError: shapes differ, there are no items, a value is NaN, or a total is negative.
 
-    Method: the ratio of sums and its linearised standard error, clustered by problem (Cochran 1977, chapter 6).
+    Method: the ratio of sums, with its linearised standard error clustered by problem (Cochran 1977, ch. 6).
 
     >>> [round(x, 3) for x in ratio_interval([1, 3, 2, 2], [4, 4, 4, 4])]
     [0.5, 0.3, 0.7, 4]
