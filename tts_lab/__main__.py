@@ -69,7 +69,7 @@ def replay(
     processes: int = typer.Option(1, help="How many streams are replayed at a time."),
     out: Path = typer.Option(None, help="The folder of replay.csv; default: report of the data directory."),
 ) -> None:
-    """Replay the training streams that were read, and count the test problems in them; stop and go on freely."""
+    """Replay the training streams that were read, and count the test problems in them; stop at will."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
     from tts_utils.data_folder import lab_dir
