@@ -7,11 +7,15 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from tts_utils.charts.theme import INK, LEVEL_COLOURS, SERIES, dress, grouped, require, with_controls
+from tts_utils.charts.theme import INK, LEVEL_COLOURS, SERIES, dress, grouped, listed, require, with_controls
 
 
 def paired_differences(
-    frame: pd.DataFrame, *, group: str | None = None, title: str = "difference, percentage points"
+    frame: pd.DataFrame,
+    *,
+    group: str | None = None,
+    menu: str | None = None,
+    title: str = "difference, percentage points",
 ) -> alt.LayerChart:
     """Differences with their intervals as dots and bars, against a line at zero.
 
@@ -19,12 +23,10 @@ def paired_differences(
         frame: columns ``comparison`` (the row's name), ``difference``, ``low``, ``high`` (fractions: 0.01 is
             one percentage point), ``n``; drawn in the order of the rows.
         group: a column that splits each row into colours and shapes, e.g. "policy".
+        menu: a column whose values a menu under the chart chooses from.
     """
-    require(
-        frame,
-        "paired_differences",
-        ["comparison", "difference", "low", "high", "n", *([group] if group else [])],
-    )
+    columns = ["comparison", "difference", "low", "high", "n"]
+    require(frame, "paired_differences", [*columns, *listed(group), *listed(menu)])
     shown = frame.assign(**{f"{name}_pp": 100 * frame[name] for name in ("difference", "low", "high")})
     order = list(dict.fromkeys(frame["comparison"]))
     row = alt.Y("comparison:N", sort=order, title=None, axis=alt.Axis(labelLimit=150))
@@ -51,13 +53,20 @@ def paired_differences(
     said = [
         f"{row.comparison}{f', {getattr(row, group)}' if group else ''}: {100 * row.difference:+.1f} "
         f"({100 * row.low:+.1f} to {100 * row.high:+.1f})"
-        for row in frame.itertuples()
+        for row in _first(frame, menu).itertuples()
     ]
-    return dress(alt.layer(zero, bar, dot), f"{title}, with 95 % intervals. {'; '.join(said)}.")
+    chart = with_controls(alt.layer(bar, dot), frame, menu)
+    return dress(zero + chart, f"{title}, with 95 % intervals. {'; '.join(said)}.")
 
 
 def rates(
-    frame: pd.DataFrame, *, x: str, title: str, group: str | None = None, height: int = 260
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    title: str,
+    group: str | None = None,
+    menu: str | None = None,
+    height: int = 260,
 ) -> alt.LayerChart:
     """Fractions with their intervals by category, as points and bars, with a prediction where one is given.
 
@@ -67,10 +76,13 @@ def rates(
         x: the column of categories; underscores in its name become blanks.
         title: what the fraction is of.
         group: a column that splits each category into colours and shapes, e.g. "policy".
+        menu: a column whose values a menu under the chart chooses from.
     """
-    require(frame, "rates", [x, "rate", "low", "high", "n", *([group] if group else [])])
+    require(frame, "rates", [x, "rate", "low", "high", "n", *listed(group), *listed(menu)])
     categories = list(dict.fromkeys(frame[x]))
-    horizontal = alt.X(f"{x}:O", sort=categories, title=x.replace("_", " "), axis=alt.Axis(labelAngle=0))
+    words = {"labelAngle": 0, "labelExpr": "split(datum.label, ' ')"}  # one word a line
+    axis = alt.Axis(**words) if len(categories) < 7 else alt.Axis(labelAngle=-60)
+    horizontal = alt.X(f"{x}:O", sort=categories, title=x.replace("_", " "), axis=axis)
     place, shape = grouped(frame, group, alt.XOffset)
     base = alt.Chart(frame, height=height, width="container")
     vertical = alt.Y("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
@@ -95,10 +107,10 @@ def rates(
     said = [
         f"{getattr(row, x)}{f', {getattr(row, group)}' if group else ''}: {row.rate:.0%} "
         f"({row.low:.0%} to {row.high:.0%})"
-        for row in frame.itertuples()
+        for row in _first(frame, menu).itertuples()
     ]
     about = f"{title} by {x.replace('_', ' ')}, with 95 % intervals. {'; '.join(said)}."
-    return dress(alt.layer(*layers), about)
+    return dress(with_controls(alt.layer(*layers), frame, menu), about)
 
 
 def calibration(
@@ -142,10 +154,9 @@ def calibration(
         **place,
         **shape,
     )
-    first = frame if menu is None else frame[frame[menu] == frame[menu].iloc[0]]
     said = [
         f"{f'{getattr(row, group)}, ' if group else ''}score {row.score:.2f}: {row.rate:.0%} right"
-        for row in first.itertuples()
+        for row in _first(frame, menu).itertuples()
     ]
     about = f"Share of right items against the score given; a dashed diagonal is perfect. {'; '.join(said)}."
     return dress(with_controls(alt.layer(ideal, bar, line, dot), frame, menu), about)
@@ -185,12 +196,17 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
         )
         encodings["tooltip"].append(alt.Tooltip("difficulty:N"))
     bars = alt.Chart(shown, height=height, width="container").mark_bar(color=SERIES["majority"].colour)
-    first = shown if menu is None else shown[shown[menu] == shown[menu].iloc[0]]
+    first = _first(shown, menu)
     counts = first.groupby("bar")["problems"].sum().reindex(order, fill_value=0)
     said = "; ".join(f"{name}: {count}" for name, count in counts.items())
     where = f" ({menu} {first[menu].iloc[0]})" if menu else ""
     about = f"Number of problems by pass@1{where}. {said}."
     return dress(with_controls(bars.encode(**encodings), frame, menu), about)
+
+
+def _first(frame: pd.DataFrame, menu: str | None) -> pd.DataFrame:
+    """The rows that are seen at first."""
+    return frame if menu is None else frame[frame[menu] == frame[menu].iloc[0]]
 
 
 def _bar(value: float, order: list[str]) -> str:
