@@ -118,6 +118,36 @@ def report(
 
 
 @app.command()
+def strategies(
+    write: bool = typer.Option(False, help="Write data/report/strategies-*/, for lessons 6 to 8."),
+    policy: list[str] = typer.Option([], help="These policies only; default: all that work with PRMs."),
+) -> None:
+    """Print what every strategy reaches, from the stored pools and searches; --write keeps it by problem."""
+    from tts_lab import strategies as tables
+    from tts_lab.recipe import FULL
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.optimal import STRATEGY
+    from tts_utils.store import manifest
+
+    started = time.perf_counter()
+    names = policy or [spec.name for spec in FULL.policies if FULL.prms_of(spec)]
+    for dataset in FULL.search_sets:
+        for name in names:
+            frame = tables.outcomes(FULL, dataset, name, lab_dir())
+            if frame.empty:
+                typer.echo(f"{dataset}, {name}: no pool is stored")
+                continue
+            typer.echo(f"\n## {dataset}, {name}\n")
+            by = ["prm", *STRATEGY, "budget"]
+            _print(frame.groupby(by, sort=False, observed=True)["right"].mean().unstack().reset_index())
+            if write:
+                path = tables.write(frame, dataset)
+                seconds = time.perf_counter() - started
+                command = "python -m tts_lab strategies --write"
+                manifest.record_files([path], data=lab_dir(), command=command, seconds=seconds)
+
+
+@app.command()
 def phenomena(dataset: str = typer.Option(SEARCHED, help="The test set.")) -> None:
     """Print what the stored tables say of each of the paper's claims, with intervals."""
     from tts_lab.phenomena import phenomena as look
@@ -144,6 +174,17 @@ def slips(policy: str, dataset: str = typer.Option("lab-500", help="The test set
 
 def _print(frame) -> None:
     typer.echo(frame.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+
+
+@app.command()
+def verdicts(
+    data: Path = typer.Option(None, help="Where the tables are; default: data/ of the checkout."),
+) -> None:
+    """Store what math-verify says of all answers in all tables, so that reading them starts no process."""
+    from tts_lab.verdicts import settle
+    from tts_utils.data_folder import lab_dir
+
+    settle(data or lab_dir(), typer.echo)
 
 
 if __name__ == "__main__":
