@@ -22,6 +22,8 @@ for name, command in (
     ("search", filling.search),
     ("report", looking.print_report),
     ("fetch", cli_store.fetch),
+    ("push", cli_store.push),
+    ("pull", cli_store.pull),
     ("run", cli_recipes.run),
     ("verify", looking.verify),
     ("doctor", looking.doctor),
