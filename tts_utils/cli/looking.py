@@ -64,7 +64,7 @@ def verify() -> None:
     for data in data_folder.layers():
         if data == data_folder.PACKAGED or not data.is_dir() or not any(data.glob("[!.]*")):
             continue
-        bad += store.verify(data, whole=data != cache)
+        bad += store.verify(data, whole=data != cache, shipped=data in data_folder.shipped())
         count = sum((data / name).is_file() for name in manifest.load(data))
         good.append(f"{count} files in {data} are as its manifest says")
     if not good:
