@@ -53,6 +53,9 @@ def print_report(
         typer.echo(frame.to_json(orient="records", lines=True), nl=False)
     else:
         typer.echo("\n".join(page.lines(frame, dataset, everything)))
+    name = data_folder.dataset_name(dataset)
+    if more := sum(data_folder.not_fetched(f"{kind}/{name}") for kind in data_folder.TABLES):
+        typer.echo(f"{more} more tables of {name} are shipped, and not fetched: tts fetch {name}", err=True)
 
 
 def verify() -> None:

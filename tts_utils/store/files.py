@@ -111,6 +111,21 @@ def sources(table: Table, data: Path) -> dict[str, str]:
     return {key: value for path in _files(table, data) for key, value in sources_of(check_file(path)).items()}
 
 
+def check_agreement(samples: Table, made_of_them: Table, data: Path) -> None:
+    """Raise ForeignTable where scores or labels were made of another version of the samples.
+
+    One's own scores of shipped samples outlive an update that replaces these.
+    """
+    now, then = sources(samples, data), sources(made_of_them, data)
+    for key in sorted(now.keys() & then.keys()):
+        if now[key] != then[key]:
+            path = _files(made_of_them, data)[0]
+            raise ForeignTable(
+                f"{path} was made of another version of the samples: {key} is {_shown(then[key], now[key])}, "
+                f"that of the samples is {_shown(now[key], then[key])}; move it away to make it anew"
+            )
+
+
 def load(
     table: Table,
     data: Path,
