@@ -27,8 +27,8 @@ from tts_utils.protocols import PRM
 
 OPTIONS = {
     "transformers": {"batch_tokens": COUNT, "cache_bytes": ANY_COUNT},
-    "vllm": {},
-}  # vllm: whatever the engine takes
+    "vllm": {},  # whatever the engine takes
+}
 """The backends of PRMs, and the options of each."""
 
 
@@ -50,8 +50,8 @@ def load_prm(
         name: what the PRM is called in tables, by default ``name_or_path``.
         backend: "transformers"; or "vllm", in this process, which runs every format but Skywork's. Scores
             agree up to rounding; still a table of one backend is not continued with the other.
-        options: of :class:`TransformersPRM` (``batch_tokens``, ``cache_bytes``) or :func:`tts_utils.prms.vllm.load_vllm_prm`
-            (``gpu_memory_utilization``, ``tensor_parallel_size``, ...).
+        options: of :class:`TransformersPRM` (``batch_tokens``, ``cache_bytes``) or
+            :func:`tts_utils.prms.vllm.load_vllm_prm` (``gpu_memory_utilization``, ``tensor_parallel_size``, ...).
 
     Raises:
         UnknownModel: no such model, one that cannot be loaded, one whose PRM format is not known, or one that
