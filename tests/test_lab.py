@@ -158,7 +158,7 @@ def test_streams_of_one_seed_are_equal_and_of_two_differ():
     assert texts[0] == texts[1] != texts[2]
 
 
-@pytest.mark.parametrize("name", ["lab-500", "lab-200", "lab-30"])
+@pytest.mark.parametrize("name", ["lab-500", "lab-200", "lab-30", "lab-hard", "lab-fresh"])
 def test_the_shipped_test_sets_are_those_the_generator_makes(name, tmp_path):
     write_problems(datasets()[name], tmp_path / f"{name}.jsonl")
     again = load_problems(str(tmp_path / f"{name}.jsonl"))
@@ -690,11 +690,15 @@ def test_the_test_sets_are_what_the_book_says_of_them():
         "lab-500": 500,
         "lab-200": 200,
         "lab-30": 30,
+        "lab-hard": 200,
+        "lab-fresh": 100,
     }
     assert {p.problem_id for p in sets["lab-200"]} < {p.problem_id for p in sets["lab-500"]}
     for level in LEVEL_COUNTS:
         assert sum(p.level == level for p in sets["lab-200"]) == 40
-    assert all(9 <= len(p.meta["nodes"]) <= 13 for p in sets["lab-30"])
+    long = [*sets["lab-30"], *sets["lab-hard"], *sets["lab-fresh"]]
+    assert all(9 <= len(p.meta["nodes"]) <= 13 for p in long)
+    assert len({signature(p) for p in long}) == len(long)
     assert all(len(templates) >= 4 for templates in SUBJECTS.values())
 
 

@@ -100,7 +100,7 @@ def greedy_tree(problem, depth):
             Sample(state, 1, 2 * level + 1, ("\n\n",)),
         ]
         branches = [mdp.transition(state, c.text) for c in (*left, *right)]
-        scores = yield Score(tuple(branches))
+        (scores,) = yield [Score(tuple(branches))]
         state = max(zip(scores, branches, strict=True), key=lambda pair: pair[0].scores[-1])[1]
         tokens += left[0].num_tokens + right[0].num_tokens
     return SearchResult(problem.problem_id, (), (StepScores((), 0),), tokens)
@@ -127,8 +127,8 @@ def test_a_step_wise_method_needs_no_change_of_the_driver():
 
 def test_methods_at_different_points_share_a_round():
     def scores_first(problem):
-        scores = yield Score((mdp.state_of(problem, "One.\n\nTwo."),))
-        (continuation,) = yield Sample(mdp.initial_state(problem), 1)
+        (scores,) = yield [Score((mdp.state_of(problem, "One.\n\nTwo."),))]
+        ((continuation,),) = yield [Sample(mdp.initial_state(problem), 1)]
         return (len(scores[0].scores), continuation.num_tokens)
 
     policy, prm = fakes.Counting(), fakes.FakePRM()
@@ -219,8 +219,8 @@ def test_score_keeps_the_order():
 def test_a_detour_over_more_samples_does_not_cost_the_others_a_call():
     def detour(problem, rounds):
         for i in range(rounds):
-            (continuation,) = yield Sample(mdp.initial_state(problem), 1, i)
-        yield Score((mdp.state_of(problem, continuation.text),))
+            ((continuation,),) = yield [Sample(mdp.initial_state(problem), 1, i)]
+        yield [Score((mdp.state_of(problem, continuation.text),))]
 
     policy, prm = fakes.Counting(), fakes.FakePRM()
     run([detour(p, rounds) for p, rounds in zip(PROBLEMS, (1, 3, 2, 1), strict=True)], policy, prm, CONFIG)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections import Counter
 from dataclasses import replace
 
@@ -11,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import fakes
-from tts_utils import mdp, store
+from tests import fakes, plain_search
+from tts_utils import mdp, store, tree_search
 from tts_utils.problems import load_problems
 from tts_utils.protocols import BadContinuations, BadScores
 from tts_utils.records import Continuation, SamplingConfig, State, StepScores
@@ -42,6 +44,73 @@ def text_of(result, node):
         if node.parent == -1:
             return text
         node = by_name[node.run, node.parent]
+
+
+# --- the plain searches, with which the module's docstring begins ---
+
+
+def draws(problem, policy, tree, stride):
+    """The policy as the plain searches want it: the next m draws of a tree from a text."""
+    drawn = Counter()
+
+    def sample(text, m):
+        state = mdp.state_of(problem, text)
+        first = tree * stride + drawn[text]
+        drawn[text] += m
+        steps = [policy.one(state, first + i, replace(CONFIG, stop=("\n\n",))) for i in range(m)]
+        return [(step.text, step.finish_reason == "eos") for step in steps]
+
+    return sample
+
+
+def test_the_docstring_begins_with_the_plain_searches():
+    for plain in (plain_search.beam_search, plain_search.dvts):
+        source = inspect.getsource(plain)
+        assert textwrap.indent(source, "    ") in tree_search.__doc__
+        assert len(source.splitlines()) <= 20
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([(4, 4), (8, 4), (16, 4), (6, 2), (9, 3), (3, 1)]),
+    st.sampled_from([fakes.StepPolicy, fakes.RepeatingSteps]),
+)
+def test_searches_are_the_plain_ones(number, sizes, kind):
+    """Three hundred random problems: other texts, other draws, other scores; with ties where steps repeat."""
+    (n, m), problem = sizes, replace(PROBLEMS[1], problem_id=f"q{number}")
+    policy, prm = kind(), fakes.FakePRM()
+
+    def score(text):
+        return prm.one(mdp.state_of(problem, text)).scores[-1]
+
+    # Each tree draws its samples from a range of its own, as long as it can ever need.
+    beam_stride, tree_stride = (width * m * (1 + RETRIES) * mdp.MAX_STEPS for width in (n // m, 1))
+    beam, trees = grow([beam_search(problem, n, branching=m, run=1), dvts(problem, n, branching=m)], kind())
+    assert [c.text for c in beam.completions] == plain_search.beam_search(
+        n, m, draws(problem, policy, 1, beam_stride), score
+    )
+    assert [c.text for c in trees.completions] == plain_search.dvts(
+        n, m, lambda tree: draws(problem, policy, tree, tree_stride), score
+    )
+
+
+@pytest.mark.parametrize(("n", "m", "stride"), [(16, 4, 2560), (4, 4, 640), (6, 2, 960)])
+@pytest.mark.parametrize("method", ["beam", "dvts"])
+def test_no_two_runs_share_a_sample_index(n, m, stride, method):
+    """The worst case: all beams stand at one state, and every step is cut, so that it is tried four times."""
+    runs = range(3)
+    search = TreeSearch(method, n, m)
+    if method == "dvts":
+        runs, stride = range(0, 3 * n // m, n // m), m * 4 * 40
+    policies = [fakes.CutSteps(good_steps=0) for _ in runs]
+    for run_, policy in zip(runs, policies, strict=True):
+        grow([search(PROBLEMS[0], run=run_)], policy)
+    indices = [[i for call in policy.calls for _, _, i in call] for policy in policies]
+    assert all(len(drawn) == n * (1 + RETRIES) for drawn in indices)
+    assert len({i for drawn in indices for i in drawn}) == 3 * n * (1 + RETRIES)
+    # Where a run begins is part of what stored tables were drawn with.
+    assert [min(drawn) for drawn in indices] == [run_ * stride for run_ in runs]
 
 
 # --- identities ---

@@ -65,6 +65,20 @@ def labels(
 
 
 @app.command()
+def replay(
+    processes: int = typer.Option(1, help="How many streams are replayed at a time."),
+    out: Path = typer.Option(None, help="The folder of replay.csv; default: report of the data directory."),
+) -> None:
+    """Replay the training streams that were read, and count the test problems in them; stop and go on freely."""
+    from tts_lab.recipe import FULL
+    from tts_lab.replay import replay as run
+    from tts_utils.data_folder import data_dir
+
+    path = (out or data_dir() / "report") / "replay.csv"
+    _print(run(FULL, path, processes, typer.echo))
+
+
+@app.command()
 def report(
     write: bool = typer.Option(False, help="Also write the tables to data/report/, for the book."),
 ) -> None:

@@ -46,6 +46,8 @@ class PRMSpec:
         training: how long and how fast.
         seed: of the fresh weights, the order of the rollouts and the generated solutions.
         model: the published PRM that this one stands for.
+        workers: processes that make the examples of a long run, each from a stream of its own; 0 for a short
+            run, whose examples come from one stream in the training process.
     """
 
     name: str
@@ -56,6 +58,12 @@ class PRMSpec:
     training: TrainingConfig
     seed: int
     model: str
+    workers: int = 0
+
+    @property
+    def streams(self) -> tuple[int, ...]:
+        """The seeds of the training streams that its generated solutions come from."""
+        return tuple(self.seed * 1000 + k for k in range(self.workers)) or (self.seed,)
 
 
 FRESH_LAYERS = 2
@@ -108,6 +116,7 @@ PRMS = (
         _training(15),
         34,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B",
+        workers=2,
     ),
     PRMSpec(
         "lab-skywork-l",
@@ -118,6 +127,7 @@ PRMS = (
         _training(25),
         35,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B",
+        workers=2,
     ),
     PRMSpec(
         "lab-qwen-prm-s",
@@ -128,6 +138,7 @@ PRMS = (
         _training(25),
         36,
         "Qwen/Qwen2.5-Math-PRM-7B",
+        workers=3,
     ),
     PRMSpec(
         "lab-qwen-prm-l",
@@ -138,6 +149,7 @@ PRMS = (
         _training(12, 1.5e-3),
         37,
         "Qwen/Qwen2.5-Math-PRM-72B",
+        workers=3,
     ),
 )
 

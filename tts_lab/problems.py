@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,41 @@ from tts_utils.records import Problem
 LEVEL_COUNTS = {1: 43, 2: 90, 3: 105, 4: 128, 5: 134}  # MATH-500's own balance of levels
 SUBSET_PER_LEVEL = 40  # lab-200: so many of each level
 TEST_SEED = 500
+LONG_SETS = {"lab-30": (30, 30), "lab-hard": (200, 31), "lab-fresh": (100, 32)}  # size, and the seed's end
 DOUBLES = 0.1  # share of the training stream that has two questions, as lab-30 has
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What was drawn for one problem, before its solution is written.
+
+    Attributes:
+        builder: its text, given numbers and nodes.
+        answer: the number asked for.
+        level: 1 to 5; 0 where two questions are asked.
+        subject: "" where two questions are asked.
+        template: its name, or both names.
+    """
+
+    builder: Builder
+    answer: int
+    level: int
+    subject: str
+    template: str
+
+    @property
+    def signature(self) -> tuple:
+        """As :func:`signature` of the problem."""
+        return (self.template, *sorted(self.builder.given))
+
+    def problem(self, problem_id: str) -> Problem:
+        """The problem, with its verbose solution."""
+        nodes = self.builder.nodes
+        meta = {"template": self.template, "given": self.builder.given, "nodes": nodes}
+        text = " ".join(self.builder.sentences)
+        problem = Problem(problem_id, text, str(self.answer), self.level, self.subject, meta=meta)
+        wording = np.random.default_rng([self.answer, len(nodes)])  # any fixed one will do
+        return replace(problem, solution=solution(problem, "verbose", wording))
 
 
 def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) -> Problem:
@@ -28,15 +63,7 @@ def draw(rng: np.random.Generator, subject: str, level: int, problem_id: str) ->
         A problem with ``meta`` = template, given (the numbers of the text) and nodes, each
         ``{"op", "args", "deps", "value", "label"}``; its solution is the verbose one.
     """
-    template = SUBJECTS[subject][int(rng.integers(len(SUBJECTS[subject])))]
-    while True:
-        builder = Builder(rng, level)
-        try:
-            answer = template(builder)
-        except Retry:
-            continue
-        if answer.value >= 10:
-            return _problem(builder, answer.value, problem_id, level, subject, template.__name__)
+    return _draw(rng, subject, level).problem(problem_id)
 
 
 def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
@@ -45,6 +72,22 @@ def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
     Returns:
         As :func:`draw`; level 0 and no subject, for it has two.
     """
+    return _draw_double(rng).problem(problem_id)
+
+
+def _draw(rng: np.random.Generator, subject: str, level: int) -> Draw:
+    template = SUBJECTS[subject][int(rng.integers(len(SUBJECTS[subject])))]
+    while True:
+        builder = Builder(rng, level)
+        try:
+            answer = template(builder)
+        except Retry:
+            continue
+        if answer.value >= 10:
+            return Draw(builder, answer.value, level, subject, template.__name__)
+
+
+def _draw_double(rng: np.random.Generator) -> Draw:
     everything = [template for templates in SUBJECTS.values() for template in templates]
     first, second = (everything[i] for i in rng.permutation(len(everything))[:2])
     while True:
@@ -63,17 +106,7 @@ def draw_double(rng: np.random.Generator, problem_id: str) -> Problem:
         except Retry:
             continue
         if min(a.value for a in answers) >= 10:
-            name = f"{first.__name__} + {second.__name__}"
-            return _problem(builder, total.value, problem_id, 0, "", name)
-
-
-def _problem(
-    builder: Builder, answer: int, problem_id: str, level: int, subject: str, template: str
-) -> Problem:
-    meta = {"template": template, "given": builder.given, "nodes": builder.nodes}
-    problem = Problem(problem_id, " ".join(builder.sentences), str(answer), level, subject, meta=meta)
-    wording = np.random.default_rng([answer, len(builder.nodes)])  # any fixed one will do
-    return replace(problem, solution=solution(problem, "verbose", wording))
+            return Draw(builder, total.value, 0, "", f"{first.__name__} + {second.__name__}")
 
 
 def signature(problem: Problem) -> tuple:
@@ -107,15 +140,48 @@ def subset() -> tuple[Problem, ...]:
 
 
 @cache
-def long_set() -> tuple[Problem, ...]:
-    """The 30 problems of ``lab-30``: two questions each, 9 to 13 operations."""
-    rng = np.random.default_rng([TEST_SEED, 30])
-    return tuple(draw_double(rng, f"lab-30/{i:02d}") for i in range(30))
+def long_set(name: str = "lab-30") -> tuple[Problem, ...]:
+    """A set of long problems, two questions each, 9 to 13 operations; no two share a signature.
+
+    ``lab-30`` is the small one, ``lab-hard`` (200) the one that can decide, ``lab-fresh`` (100) the one on
+    which a PRM, a method and a budget are chosen before ``lab-hard`` is looked at.
+    """
+    size, end = LONG_SETS[name]
+    others = [s for s in LONG_SETS if LONG_SETS[s][1] < end]
+    seen = {signature(p) for other in others for p in long_set(other)}
+    rng = np.random.default_rng([TEST_SEED, end])
+    width, problems = len(str(size - 1)), []
+    while len(problems) < size:
+        problem = draw_double(rng, f"{name}/{len(problems):0{width}d}")
+        if signature(problem) not in seen:
+            seen.add(signature(problem))
+            problems.append(problem)
+    return tuple(problems)
 
 
 def datasets() -> dict[str, tuple[Problem, ...]]:
     """The test sets by name."""
-    return {"lab-500": test_set(), "lab-200": subset(), "lab-30": long_set()}
+    return {"lab-500": test_set(), "lab-200": subset(), **{name: long_set(name) for name in LONG_SETS}}
+
+
+def held_out() -> frozenset[tuple]:
+    """The signatures of all test problems, which no training stream yields."""
+    return frozenset(signature(p) for problems in datasets().values() for p in problems)
+
+
+def training_draws(seed: int) -> Iterator[Draw]:
+    """What :func:`training_stream` draws, test problems among it, without the cost of solutions and names."""
+    rng = np.random.default_rng([seed, 1])
+    subjects, levels = list(SUBJECTS), list(LEVEL_COUNTS)
+    bounds = np.cumsum(np.array(list(LEVEL_COUNTS.values())) / sum(LEVEL_COUNTS.values()))
+    bounds = (bounds / bounds[-1]).tolist()
+    while True:
+        if rng.random() < DOUBLES:
+            yield _draw_double(rng)
+        else:
+            subject = subjects[int(rng.integers(len(subjects)))]
+            level = levels[bisect_right(bounds, rng.random())]
+            yield _draw(rng, subject, level)
 
 
 def training_stream(seed: int, avoid: frozenset[tuple] | None = None) -> Iterator[Problem]:
@@ -125,24 +191,12 @@ def training_stream(seed: int, avoid: frozenset[tuple] | None = None) -> Iterato
 
     Args:
         seed: the stream's seed; streams of different seeds share nothing but chance.
-        avoid: signatures never to yield; by default those of ``lab-500`` and ``lab-30``.
+        avoid: signatures never to yield; by default those of every test set.
     """
-    if avoid is None:
-        avoid = frozenset(map(signature, (*test_set(), *long_set())))
-    rng = np.random.default_rng([seed, 1])
-    subjects, levels = list(SUBJECTS), list(LEVEL_COUNTS)
-    weights = np.array(list(LEVEL_COUNTS.values())) / sum(LEVEL_COUNTS.values())
-    count = 0
-    while True:
-        if rng.random() < DOUBLES:
-            problem = draw_double(rng, f"train-{seed}/{count}")
-        else:
-            subject = subjects[int(rng.integers(len(subjects)))]
-            level = levels[int(rng.choice(len(levels), p=weights))]
-            problem = draw(rng, subject, level, f"train-{seed}/{count}")
-        if signature(problem) not in avoid:
-            yield problem
-            count += 1
+    avoid = held_out() if avoid is None else avoid
+    kept = (draw for draw in training_draws(seed) if draw.signature not in avoid)
+    for count, draw in enumerate(kept):
+        yield draw.problem(f"train-{seed}/{count}")
 
 
 def write_problems(problems: tuple[Problem, ...], path: Path) -> None:

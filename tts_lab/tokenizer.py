@@ -17,6 +17,8 @@ from tts_lab.problems import training_stream
 from tts_lab.solutions import solution
 
 VOCABULARY = 896
+TOKENIZER_SEED = 7  # of the stream of problems that both tokenizers are trained on
+NUM_PROBLEMS = 20_000
 STEP_TAG = "ки"  # Math-Shepherd's step tag; swallows the space before and the newline after it
 EXTRA = "<extra_0>"  # Qwen2.5-Math-PRM's mark behind a step
 # A blank line, an operator with its spaces and a colon with its space are one token each; a digit is
@@ -40,7 +42,9 @@ CHAT_TEMPLATES = {
 
 
 @cache
-def build_tokenizer(family: str, num_problems: int = 20_000, seed: int = 7) -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    family: str, num_problems: int = NUM_PROBLEMS, seed: int = TOKENIZER_SEED
+) -> PreTrainedTokenizerFast:
     """Train a family's tokenizer on problems and solutions of the training stream.
 
     Args:

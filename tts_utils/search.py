@@ -1,8 +1,9 @@
 """Search methods as generators that ask for what they need next, and the driver that runs them in lock step.
 
-A method knows one problem and no model: it yields requests and receives answers. The driver advances the
-methods of all problems together and merges their requests, so batching lives here and nowhere else. A new
-method is one more generator; the driver does not change (:mod:`tts_utils.tree_search` has beam search, DVTS).
+A method knows one problem and no model: it yields lists of requests and receives their answers, in order.
+The driver advances the methods of all problems together and merges their requests, so batching lives here and
+nowhere else. A new method is one more generator; the driver does not change (:mod:`tts_utils.tree_search` has
+beam search, DVTS).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tts_utils import answers, mdp
 from tts_utils.protocols import BadContinuations, check_draws, check_scores
@@ -53,9 +54,8 @@ class Score:
 
 
 Request = Sample | Score
-Answer = list[Continuation] | list[StepScores]
-# A method yields one request and receives its answer, or a list of requests and a list of their answers.
-Method = Generator[Request | list[Request], Answer | list[Answer], SearchResult]
+Answer = Any  # list[Continuation] to a Sample, list[StepScores] to a Score
+Method = Generator[list[Request], list[Answer], SearchResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,14 @@ def best_of_n(problem: Problem, n: int, *, first: int = 0, scored: bool = True) 
 
     Source: section 2.2 of arXiv:2502.06703.
     """
-    continuations = yield Sample(mdp.initial_state(problem), n, first)
+    (continuations,) = yield [Sample(mdp.initial_state(problem), n, first)]
     completions = tuple(
         finish(problem, first + i, continuation) for i, continuation in enumerate(continuations)
     )
     step_scores: tuple[StepScores, ...] = ()
     if scored:
-        step_scores = tuple((yield Score(tuple(mdp.state_of(problem, c.text) for c in completions))))
+        (scores,) = yield [Score(tuple(mdp.state_of(problem, c.text) for c in completions))]
+        step_scores = tuple(scores)
     read = {c.text: s.num_tokens for c, s in zip(completions, step_scores, strict=False)}  # each text once
     return SearchResult(
         problem_id=problem.problem_id,
@@ -171,23 +172,20 @@ def lock_step(methods: Iterable[Method]) -> Generator[list[Request], list[Answer
     """
     methods = list(methods)
     results: dict[int, SearchResult] = {}
-    waiting: dict[int, Request | list[Request]] = {}
-    received: dict[int, Answer | list[Answer] | None] = dict.fromkeys(range(len(methods)))
+    waiting: dict[int, list[Request]] = {}
+    received: dict[int, list[Answer] | None] = dict.fromkeys(range(len(methods)))
     while received:
         for i, answer in received.items():
             try:
-                waiting[i] = methods[i].send(answer)
+                waiting[i] = methods[i].send(answer)  # type: ignore[arg-type]  # None starts a generator
             except StopIteration as done:
                 results[i] = done.value
-        turn = [i for i in sorted(waiting) if any(isinstance(r, Sample) for r in _listed(waiting[i]))]
-        asked = {i: waiting.pop(i) for i in turn or sorted(waiting)}
+        sampling = [i for i in sorted(waiting) if any(isinstance(r, Sample) for r in waiting[i])]
+        asked = {i: waiting.pop(i) for i in sampling or sorted(waiting)}
         if not asked:
             break
-        answers_in_order = iter((yield [r for item in asked.values() for r in _listed(item)]))
-        received = {
-            i: [next(answers_in_order) for _ in item] if isinstance(item, list) else next(answers_in_order)
-            for i, item in asked.items()
-        }
+        in_order = iter((yield [request for requests in asked.values() for request in requests]))
+        received = {i: [next(in_order) for _ in requests] for i, requests in asked.items()}
     return [results[i] for i in range(len(methods))]
 
 
@@ -219,10 +217,6 @@ def score(
         calls.append(Call("score", len(sent), sum(s.num_tokens for s in received), took))
     by_key = dict(zip(distinct, received, strict=True))
     return [by_key.get(key, StepScores((), 0)) for key in keys]
-
-
-def _listed(item: Request | list[Request]) -> list[Request]:
-    return item if isinstance(item, list) else [item]
 
 
 def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig, calls: list[Call]):
