@@ -17,6 +17,7 @@ from tts_utils.metrics import Interval, accuracy_interval, paired_difference
 from tts_utils.problems import dataset_option
 from tts_utils.records import Problem
 from tts_utils.store import files as table_files
+from tts_utils.store import manifest
 from tts_utils.store.misses import Incomplete
 from tts_utils.store.tables import Table
 from tts_utils.voting import AGGREGATIONS, NO_SCORE, RULES, select, split_rule
@@ -82,10 +83,18 @@ def report(
             measures = [_incomplete("samples", miss)]
         else:
             measures = _of_pool(dataset, table, pool, which, seed) if _is_pool(table) else _of_cot(pool)
-        rows += [(label, *row) for row in measures]
+        rows += [(label, *row) for row in (*measures, *_findings(table, data))]
     if len(misses) == len(tables):
         raise store.StoreMiss("; ".join(misses))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _findings(table: Table, data: Path) -> Iterator[tuple]:
+    """What was odd about an imported run, each as a row without figures."""
+    for found in manifest.load(data).get(table.relative, {}).get("findings", []):
+        note = f" ({found['note']})" if found["note"] else ""
+        words = f"imported: {found['name']}: {found['count']} of {found['of']}{note}"
+        yield words, 0, math.nan, math.nan, math.nan, 0
 
 
 def _is_pool(table: Table) -> bool:

@@ -107,6 +107,8 @@ class ServerPolicy:
     and possible.
     """
 
+    setup = ""
+
     def __init__(
         self,
         name: str,

@@ -10,13 +10,15 @@ import torch
 
 from tts_utils.policies.kv_cache import give_room
 from tts_utils.policies.requests import FULL, room_behind
-from tts_utils.prompts import Family, family_of, state_ids
+from tts_utils.prompts import Family, family_of, state_ids, text_of
 from tts_utils.protocols import first_indices
 from tts_utils.records import Continuation, SamplingConfig, State
 
 
 class TransformersPolicy:
     """A causal language model run by transformers, on a CPU or one GPU."""
+
+    setup = ""
 
     def __init__(
         self,
@@ -150,7 +152,7 @@ class TransformersPolicy:
         return None
 
     def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text_of(self.tokenizer, ids)
 
     def _stopped(self, ids: list[int], stop: tuple[str, ...]) -> str | None:
         """The text up to the end of the first stop string that the last token completes, or None."""

@@ -17,6 +17,8 @@ MIN_SHARING = 8
 class TransformersPRM:
     """A PRM run by transformers, on a CPU or on GPUs, whatever its format."""
 
+    setup = ""
+
     def __init__(
         self, name: str, model, text_format: Format, batch_tokens: int = 16_384, revision: str = ""
     ) -> None:

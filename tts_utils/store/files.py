@@ -332,6 +332,11 @@ def _shown(value: str | None, other: str | None) -> str:
 def _way_out(key: str, *values: str | None) -> str:
     if key.startswith("import_") or any((value or "").startswith(IMPORTED) for value in values):
         return "imported rows are never mixed with others: import under another --policy or --prm name"
+    if key.endswith("_setup"):
+        return (
+            "its chat template, tokenizer or configuration has changed, or how it is asked: restore the old "
+            f"files, or give the new ones another name (name= of load_{key.removesuffix('_setup')})"
+        )
     if not _is_revision(key):
         return "restore the old problems, or give the new ones another name"
     load = f"load_{key.removesuffix('_revision')}"

@@ -327,9 +327,12 @@ def finished(table: Table, data: Path, added: int, start: float) -> Filled:
 
 
 def revision(role: str, model: Any) -> dict[str, str]:
-    """The model's own hash of its weights, where it offers one; rows of two versions are never mixed then."""
-    found = getattr(model, "revision", "")
-    return {f"{role}_revision": found} if found else {}
+    """The model's own hashes of its weights and of its configuration and template, where it offers them.
+
+    Rows of two versions are never mixed then.
+    """
+    found = {f"{role}_{what}": getattr(model, what, "") for what in ("revision", "setup")}
+    return {key: value for key, value in found.items() if value}
 
 
 def gapless(indices: np.ndarray) -> list[np.ndarray]:
