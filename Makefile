@@ -11,7 +11,10 @@ FIND_PYTHON := for python in $(CANDIDATES); do \
 	if [ -z "$$python" ]; then echo "No Python 3.11 or newer with the module venv found; looked for: $(CANDIDATES)." \
 	  "Install one (Debian: apt-get install python3 python3-venv), or name yours: make PYTHON=/path/to/python ..." >&2; exit 1; fi
 
-BOOK := book/_build/html/index.html
+# STUDENT=1 on the command line leaves every solution out, and builds into a folder of its own.
+STUDENT ?=
+OUT := $(if $(STUDENT),book/_student,book)
+BOOK := $(OUT)/_build/html/index.html
 PORT ?= 8000
 PYTEST_ARGS ?=
 
@@ -19,11 +22,11 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
 
-book: .venv-book ## run the notebooks from the shipped tables and render the book
+book: .venv-book ## run the notebooks and render the book (STUDENT=1: without solutions)
 	@.venv-book/bin/python -c 'import importlib.util as u, sys; \
 	  sys.exit("torch is importable in .venv-book, but the book must build without it: make clean-envs book" if u.find_spec("torch") else 0)'
 	@.venv-book/bin/python book/cache.py
-	.venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output book \
+	$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output $(OUT) \
 	  --all -W -n --keep-going
 	@echo "The book lies in $(BOOK). Look at it with: make serve (or open that file in a browser)."
 
@@ -33,10 +36,11 @@ test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
 	.venv-test/bin/python -m benchmarks
 
-lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, links
+lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, typed results, links
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
 	.venv-lint/bin/python book/notebooks.py
+	.venv-lint/bin/python book/typed_numbers.py
 	.venv-lint/bin/python book/links.py --check
 
 format: .venv-lint ## put code and notebooks into the house format

@@ -16,7 +16,7 @@ import pandas as pd
 from nbclient import NotebookClient
 
 from tts_utils import ledger
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.store import manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,9 +54,9 @@ def main() -> int:
         print(f"{sign} {row.claim} | {row.case}: {interval}")
     print(f"{len(found)} entries, {len(changed)} lines changed")
     if write and len(changed):
-        path = data_dir() / ledger.MEASURED
+        path = lab_dir() / ledger.MEASURED
         found.to_csv(path, index=False, float_format="%.6f")
-        manifest.record_files([path], data=data_dir(), command=COMMAND)
+        manifest.record_files([path], data=lab_dir(), command=COMMAND)
     return int(bool(len(changed)) and not write)
 
 

@@ -18,6 +18,8 @@ import yaml
 
 import links
 import notebooks
+import typed_numbers
+from tests.lesson_runs import run
 
 ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "book" / "_build" / "html"
@@ -106,6 +108,61 @@ def test_folded_code_is_found() -> None:
     folded = "<details><summary>Solution</summary>\n\n```python\nx = 1\n```\n\n</details>"
     text = f"Text\n\n{folded}\n\n```python\ny = 2\n```\n"
     assert notebooks.folded_code({"source": text}) == ["x = 1\n"]
+
+
+# --- numbers typed into prose
+
+
+def test_a_typed_result_is_found_and_a_marked_setting_is_not(tmp_path: Path) -> None:
+    prose = {"cell_type": "markdown", "metadata": {}, "id": "07-read"}
+    notebook = small_notebook()
+    notebook["cells"].append(prose | {"source": ["PRM-Vote is right on 43.2 % of the 500 problems."]})
+    path = tmp_path / "07-why.ipynb"
+    path.write_text(notebooks.dump(notebook), encoding="utf-8")
+    (problem,) = typed_numbers.notebook_problems(path)
+    assert "07-read types 43.2, 500: let a cell say it" in problem
+    text = "PRM-Vote is right on most of the 500 problems. <!-- numbers | setting: 500 -->"
+    notebook["cells"][-1] = prose | {"source": [text]}
+    path.write_text(notebooks.dump(notebook), encoding="utf-8")
+    assert typed_numbers.notebook_problems(path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("5 of 17 end right", ["5", "17"]),
+        ("of those, {n} of 8 end right", ["8"]),
+        ("gains 3 points, or 2 times as much", ["3", "2"]),
+        ("in two or 3 steps", []),
+        ("Table 2 and Lesson 10, section 2.1; 45 minutes; `lab-500`, lab-500; the 95 % interval", []),
+        ("$0.9^7$ is less than $58 \\cdot 5$", ["0.9", "58"]),
+        ("```python\nx = 0.123\n```", []),
+        ("[Liu et al. 2025](../book/bibliography.md#liu-et-al-2025)", []),
+    ],
+)
+def test_numbers_that_need_a_mark(text: str, found: list[str]) -> None:
+    assert typed_numbers.typed_numbers(text) == found
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ("setting: 500, 64", "marks 64, which its prose does not have"),
+        ("published: 500", "without its source"),
+        ("guess: 500", "with a kind of"),
+    ],
+)
+def test_a_mark_that_does_not_fit_is_an_error(mark: str, message: str) -> None:
+    assert any(message in problem for problem in typed_numbers.prose_problems("on 500 problems", [mark]))
+
+
+def test_numbers_typed_between_computed_ones_are_found_too() -> None:
+    source = 'charts.say(f"of 500 problems **{share:.1%}**, and " f"{n} of 64")'
+    assert typed_numbers.typed_numbers(typed_numbers.said(source)) == ["500", "64"]
+
+
+def test_the_book_types_no_results() -> None:
+    assert [problem for path in LESSONS for problem in typed_numbers.notebook_problems(path)] == []
 
 
 # --- addresses
@@ -211,20 +268,12 @@ def test_a_lesson_begins_with_a_question_the_badge_and_the_setup_cell(path: Path
 
 
 @each_lesson
-def test_solutions_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each folded block of code runs after all the cells above it, in the notebook's own folder."""
-    monkeypatch.chdir(path.parent)
-    namespace: dict = {"__name__": "__main__", "display": lambda *things: None}
+def test_every_cell_and_every_folded_block_of_code_runs(path: Path) -> None:
+    """Folded code (hints, solutions) runs with the names that the notebook ends with."""
+    lesson = run(path)
     for cell in notebooks.load(path)["cells"]:
-        if cell["cell_type"] == "code":
-            expected_to_fail = "raises-exception" in cell["metadata"].get("tags", ())
-            try:
-                exec(compile(notebooks.cell_source(cell), f"{path.name}:{cell['id']}", "exec"), namespace)
-            except Exception:
-                if not expected_to_fail:
-                    raise
         for code in notebooks.folded_code(cell) if cell["cell_type"] == "markdown" else ():
-            exec(compile(code, f"{path.name}:{cell['id']}", "exec"), dict(namespace))
+            exec(compile(code, f"{path.name}:{cell['id']}", "exec"), dict(lesson.namespace))
 
 
 # --- the built book

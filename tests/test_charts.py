@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tts_utils import charts
+from tts_utils.charts import theme
 
 ACCURACY = pd.DataFrame(
     {
@@ -65,7 +66,60 @@ RATES = pd.DataFrame(
         "policy": ["large", "large", "small", "small"],
     }
 )
+LEARNING = pd.DataFrame(
+    {
+        "tokens": [1e6, 1e7, 1e6, 1e7],
+        "auc": [0.5, 0.9, 0.6, 0.7],
+        "prm": ["good", "good", "bad", "bad"],
+    }
+)
+CALIBRATION = pd.DataFrame(
+    {
+        "score": [0.1, 0.9],
+        "rate": [0.3, 0.95],
+        "low": [0.2, 0.9],
+        "high": [0.4, 0.98],
+        "n": [50, 100],
+        "prm": ["a", "a"],
+    }
+)
+THRESHOLDS = pd.DataFrame(
+    {"threshold": [0.1, 0.2, 0.3] * 2, "f1": [0.2, 0.4, 0.3] * 2, "prm": ["a"] * 3 + ["b"] * 3}
+)
+NODES = pd.DataFrame(
+    {
+        "run": [0] * 5,
+        "node": range(5),
+        "parent": [-1, -1, 0, 0, 1],
+        "depth": [1, 1, 2, 2, 2],
+        "text": ["2 * 3 = 6\n\n", "2 * 3 = 7\n\n", "so \\boxed{6}", "so \\boxed{8}", "cut"],
+        "score": [0.9, 0.2, 0.8, 0.7, None],
+        "kept": [True, False, True, False, False],
+        "finished": [False, False, True, True, False],
+        "verdict": [True, False, True, False, None],
+        "correct": [False, False, True, False, False],
+    }
+)
+TWO_JUDGES = pd.concat([NODES.assign(judge="good"), NODES.assign(judge="bad")], ignore_index=True)
 EVERY_CHART = {
+    "learning": lambda: charts.curves(
+        LEARNING, x="tokens", y="auc", x_title="tokens read", y_title="AUC", series="prm", log=True
+    ),
+    "threshold": lambda: charts.curves(
+        THRESHOLDS,
+        x="threshold",
+        y="f1",
+        x_title="threshold",
+        y_title="F1",
+        series="prm",
+        marker="threshold",
+    ),
+    "slider": lambda: charts.accuracy_by_budget(
+        pd.concat([ACCURACY.assign(quality=q) for q in (0.5, 0.6, 0.7)]), menu="policy", slider="quality"
+    ),
+    "calibration": lambda: charts.calibration(CALIBRATION, group="prm"),
+    "search tree": lambda: charts.search_tree(NODES),
+    "two search trees": lambda: charts.search_tree(TWO_JUDGES, menu="judge", start_depth=1),
     "accuracy": lambda: charts.accuracy_by_budget(ACCURACY, menu="policy"),
     "tokens": lambda: charts.accuracy_by_budget(ACCURACY, x="num_tokens"),
     "distribution": lambda: charts.pass_at_1_distribution(PASS),
@@ -124,6 +178,12 @@ def test_a_chart_compiles(name):
         (partial(charts.rates, x="steps", title="right"), RATES.drop(columns=["policy", "predicted"])),
         (charts.step_inspector, STEPS),
         (charts.prefix_tree, PREFIXES),
+        (charts.search_tree, NODES),
+        (charts.calibration, CALIBRATION.drop(columns="prm")),
+        (
+            partial(charts.curves, x="tokens", y="auc", x_title="tokens", y_title="AUC", series="prm"),
+            LEARNING,
+        ),
     ],
 )
 def test_a_missing_column_and_an_empty_frame_are_named(draw, frame):
@@ -157,24 +217,84 @@ def test_the_menu_offers_each_policy_once_and_begins_with_the_first():
         charts.accuracy_by_budget(ACCURACY, menu="prm")
 
 
-def test_problems_are_counted_by_bin_and_level_and_one_always_solved_falls_into_the_last_bin():
+def test_problems_are_counted_by_range_and_level_and_never_and_always_stand_apart():
     frame = pd.DataFrame(
         {
-            "problem_id": list("abcd"),
-            "pass_at_1": [0.0, 0.55, 1.0, 0.58],
-            "difficulty": ["hard", "easy", "easy", "easy"],
-            "policy": ["small", "small", "small", "large"],
+            "problem_id": list("abcde"),
+            "pass_at_1": [0.0, 0.55, 1.0, 0.58, 0.02],
+            "difficulty": ["hard", "easy", "easy", "easy", "hard"],
+            "policy": ["small", "small", "small", "large", "small"],
         }
     )
     rows = rows_of(charts.pass_at_1_distribution(frame, menu="policy"))
-    counted = {(row["bin"], row["difficulty"], row["policy"]): row["problems"] for row in rows}
+    counted = {(row["bar"], row["difficulty"], row["policy"]): row["problems"] for row in rows}
     assert counted == {
-        (0.0, "hard", "small"): 1,
-        (0.5, "easy", "small"): 1,
-        (0.9, "easy", "small"): 1,
-        (0.5, "easy", "large"): 1,
+        ("never", "hard", "small"): 1,
+        ("0–10 %", "hard", "small"): 1,
+        ("50–60 %", "easy", "small"): 1,
+        ("always", "easy", "small"): 1,
+        ("50–60 %", "easy", "large"): 1,
     }
-    assert sum(row["problems"] for row in rows_of(charts.pass_at_1_distribution(frame))) == 4
+    assert sum(row["problems"] for row in rows_of(charts.pass_at_1_distribution(frame))) == 5
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_a_chart_describes_itself_in_words(name):
+    description = EVERY_CHART[name]().to_dict()["description"]
+    assert len(description.split()) >= 8
+    assert description.endswith(".")
+    assert "nan" not in description.lower()
+
+
+def test_a_description_tells_the_ends_of_the_curves():
+    description = charts.accuracy_by_budget(ACCURACY, menu="policy").to_dict()["description"]
+    assert "policy small" in description
+    assert "PRM-Vote 50.0% (40.0% to 60.0%)" in description
+
+
+def test_a_menu_does_not_change_the_axis():
+    scale = charts.accuracy_by_budget(ACCURACY, menu="policy").to_dict()["layer"][0]["encoding"]["y"]["scale"]
+    assert scale["domain"] == pytest.approx([0.2, 0.95])  # of both policies
+
+
+def test_a_slider_needs_even_steps():
+    frame = pd.concat([ACCURACY.assign(quality=q) for q in (1, 2, 4)])
+    with pytest.raises(ValueError, match="evenly spaced"):
+        charts.accuracy_by_budget(frame, slider="quality")
+    params = EVERY_CHART["slider"]().to_dict()["params"]
+    knob = next(p for p in params if p["name"] == "quality_set")
+    assert (knob["value"], knob["bind"]["min"], knob["bind"]["max"]) == (0.6, 0.5, 0.7)
+
+
+def test_the_search_tree_tells_fate_verdict_and_path_of_each_node():
+    rows = rows_of(charts.search_tree(NODES))
+    assert [row["fate"] for row in rows] == ["kept", "pruned", "kept", "pruned", "never scored"]
+    assert [row["slot"] for row in rows] == [0, 1, 0, 1, 2]
+    assert [row["parent_slot"] for row in rows] == [0, 0, 0, 0, 1]
+    assert rows[2]["detail"].split("\n") == [
+        "Depth 2: kept. Checker: right so far. Its",
+        "answer is right.",
+        "✓ 0.90 2 * 3 = 6",
+        "✓ 0.80 so \\boxed{6}",
+    ]
+    description = charts.search_tree(NODES).to_dict()["description"]
+    assert "2 of the kept and 0 of the pruned are right so far" in description
+
+
+def test_a_long_path_keeps_its_end():
+    chain = pd.DataFrame(
+        [
+            {"run": 0, "node": i, "parent": i - 1, "depth": i + 1, "text": f"step {i}", "score": 0.5}
+            | {"kept": True, "finished": False, "verdict": True, "correct": False}
+            for i in range(20)
+        ]
+    )
+    last = rows_of(charts.search_tree(chain, path_lines=4))[-1]["detail"].split("\n")
+    assert last[1:] == ["…", "✓ 0.50 step 17", "✓ 0.50 step 18", "✓ 0.50 step 19"]
+
+
+def test_computed_prose_is_markdown():
+    assert charts.say("**3** of 4")._repr_markdown_() == "**3** of 4"
 
 
 def test_differences_are_shown_in_percentage_points():
@@ -193,7 +313,7 @@ def test_the_inspector_tells_score_verdict_and_text_of_each_step():
 def test_a_long_step_is_wrapped_for_a_phone_and_cut_visibly():
     frame = STEPS.assign(text="word " * 200)
     lines = rows_of(charts.step_inspector(frame))[0]["detail"].split("\n")
-    assert max(map(len, lines)) <= charts.WRAP
+    assert max(map(len, lines)) <= theme.WRAP
     assert len(lines) == 9
     assert lines[-1] == "…"
 
@@ -209,7 +329,7 @@ def test_every_colour_stands_out_on_white_and_on_the_dark_page():
     for style in charts.SERIES.values():
         assert contrast(style.colour, "#ffffff") >= 3, style
         assert contrast(style.colour, "#14181e") >= 3, style
-    for colour in (charts.INK, charts.PICKED, *charts.SPARE_COLOURS, *charts.LEVEL_COLOURS.values()):
+    for colour in (theme.INK, theme.PICKED, *theme.SPARE_COLOURS, *theme.LEVEL_COLOURS.values()):
         assert contrast(colour, "#ffffff") >= 3, colour
         assert contrast(colour, "#14181e") >= 3, colour
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import fakes
-from tts_utils import checkpoints, cli, policies, prms, store
+from tts_utils import checkpoints, cli, data_folder, policies, prms, store
 from tts_utils.records import SamplingConfig
 from tts_utils.store import Table, manifest
 from tts_utils.tree_search import TreeSearch
@@ -30,6 +30,7 @@ def data(tmp_path, monkeypatch):
     (folder / "problems").mkdir(parents=True)
     (folder / "problems/toy.jsonl").write_text(fakes.as_jsonl(PROBLEMS), encoding="utf-8")
     monkeypatch.setenv("TTS_DATA", str(folder))
+    monkeypatch.setattr(data_folder, "shipped", lambda: ())
     return folder
 
 

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 from tests.fakes import FakePolicy  # noqa: E402
 from tests.tiny import problem, tokenizer  # noqa: E402
 from tts_utils.checkpoints import UnknownModel  # noqa: E402
-from tts_utils.data_folder import data_dir  # noqa: E402
+from tts_utils.data_folder import find  # noqa: E402
 from tts_utils.prms import load_prm  # noqa: E402
 from tts_utils.prms.formats import FORMATS, PUBLISHED, QWEN_SYSTEM, Encoded, math_shepherd_text  # noqa: E402
 from tts_utils.prms.heads import head_model_class, load_head_model  # noqa: E402
@@ -515,7 +515,7 @@ def test_a_tokenizer_without_the_formats_tokens_is_refused(tmp_path):
 
 
 def test_the_published_prms_are_the_papers_seven():
-    with open(data_dir() / "paper" / "prms.csv", encoding="utf-8", newline="") as file:
+    with open(find("paper/prms.csv"), encoding="utf-8", newline="") as file:
         assert {row["hf_id"] for row in csv.DictReader(file)} == set(PUBLISHED)
     assert set(PUBLISHED.values()) == set(FORMATS)
 

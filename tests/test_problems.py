@@ -9,8 +9,7 @@ import types
 import pytest
 
 from tests import fakes
-from tts_utils import data_folder
-from tts_utils.data_folder import DataDirError, data_dir, dataset_name
+from tts_utils.data_folder import dataset_name
 from tts_utils.problems import ProblemError, fingerprint, load_problems
 
 
@@ -161,30 +160,6 @@ def test_fingerprint_sees_text_answer_and_id_and_no_order():
     base = fakes.problems(3)
     assert fingerprint(base) == fingerprint(base[::-1])
     assert len({fingerprint(base), fingerprint(base[:2]), fingerprint(fakes.problems(3, prefix="q"))}) == 3
-
-
-def test_data_dir_from_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("TTS_DATA", str(tmp_path))
-    assert data_dir() == tmp_path.resolve()
-    monkeypatch.setenv("TTS_DATA", str(tmp_path / "absent"))
-    with pytest.raises(DataDirError, match="TTS_DATA"):
-        data_dir()
-
-
-def test_data_dir_of_a_parent_then_of_the_checkout(tmp_path, monkeypatch):
-    monkeypatch.delenv("TTS_DATA", raising=False)
-    (tmp_path / "clone/data").mkdir(parents=True)
-    (tmp_path / "clone/data/manifest.json").write_text("{}")
-    (tmp_path / "clone/notebooks/deep").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "clone/notebooks/deep")
-    assert data_dir() == (tmp_path / "clone/data").resolve()
-    (tmp_path / "package/tts_utils").mkdir(parents=True)
-    monkeypatch.setattr(data_folder, "__file__", str(tmp_path / "package/tts_utils/data_folder.py"))
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataDirError, match="set the environment variable TTS_DATA"):
-        data_dir()
-    (tmp_path / "package/pyproject.toml").touch()
-    assert data_dir() == (tmp_path / "package/data").resolve()
 
 
 def test_an_identifier_that_no_table_can_store_is_refused(tmp_path):

@@ -30,7 +30,7 @@ from tests import tiny  # noqa: E402
 from tests.test_prm_formats import STEPS, tokenizer_for, trajectory  # noqa: E402
 from tests.tiny import problem  # noqa: E402
 from tts_utils.checkpoints import UnknownModel, find_model  # noqa: E402
-from tts_utils.data_folder import data_dir  # noqa: E402
+from tts_utils.data_folder import clone_dir  # noqa: E402
 from tts_utils.mdp import state_of  # noqa: E402
 from tts_utils.policies import load_policy  # noqa: E402
 from tts_utils.policies import vllm as policy_vllm  # noqa: E402
@@ -105,7 +105,7 @@ def small_model(kind: str, vocabulary: int):
     return model.eval()
 
 
-MODELS = sorted(path.parent for path in (data_dir() / "models").glob("*/training.json"))
+MODELS = sorted(path.parent for path in (clone_dir() / "models").glob("*/training.json"))
 SHIPPED = {
     "policies": [folder.name for folder in MODELS if not (folder / "tts_prm.json").exists()],
     "prms": [folder.name for folder in MODELS if (folder / "tts_prm.json").exists()],

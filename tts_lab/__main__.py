@@ -31,13 +31,13 @@ def build(
 
     from tts_lab import recipe as recipes
     from tts_lab.build import stages
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
     recipe = recipes.smoke() if smoke else recipes.FULL
     if smoke:
         data = data or Path("work") / "smoke"
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    for stage in stages(recipe, data or data_dir(), device, log=typer.echo):
+    for stage in stages(recipe, data or lab_dir(), device, log=typer.echo):
         if not stage.name.startswith(only):
             continue
         if stage.is_done():
@@ -59,9 +59,9 @@ def labels(
     """Write the shards of Monte-Carlo labels only; run one process per core to share the work."""
     from tts_lab.build import make_labels
     from tts_lab.recipe import FULL
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    make_labels(FULL, policy, data_dir(), data_dir() / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, lab_dir(), lab_dir() / "labels", device, typer.echo, part, parts)
 
 
 @app.command()
@@ -72,9 +72,9 @@ def replay(
     """Replay the training streams that were read, and count the test problems in them; stop and go on freely."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
 
-    path = (out or data_dir() / "report") / "replay.csv"
+    path = (out or lab_dir() / "report") / "replay.csv"
     _print(run(FULL, path, processes, typer.echo))
 
 
@@ -87,10 +87,10 @@ def report(
     from tts_lab.phenomena import phenomena as look
     from tts_lab.recipe import FULL
     from tts_lab.report import health
-    from tts_utils.data_folder import data_dir
+    from tts_utils.data_folder import lab_dir
     from tts_utils.store import manifest
 
-    data, started = data_dir(), time.perf_counter()
+    data, started = lab_dir(), time.perf_counter()
     repairing = [p.name for p in FULL.policies if p.register == "long"]
     tables = {"policies": cast.policies(), "prms": cast.prms(), "grid": grid.completeness(FULL)}
     order = dict.fromkeys((SEARCHED, *FULL.num_samples))  # what takes longest comes first

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 
 DATA = ("num_rollouts", "tokens_per_response", "tokens_per_step")
 
@@ -16,7 +16,7 @@ def policies(data: Path | None = None) -> pd.DataFrame:
     """The policies, as the paper's Table 4 has its models: parameters, training tokens, FLOPs (6 P D).
 
     Args:
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         Columns policy, family, register, base (the policy it was trained on from, "" for none), num_params,
@@ -31,7 +31,7 @@ def prms(data: Path | None = None) -> pd.DataFrame:
     """The PRMs, with their training data as the paper's Table 1 has it.
 
     Args:
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         Columns prm, stands_for, base, num_params, num_tokens, flops, seconds, and of the labelled rollouts it
@@ -45,7 +45,7 @@ def prms(data: Path | None = None) -> pd.DataFrame:
 
 
 def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     rows = []
     for path in sorted((data / "models").glob("*/training.json")):
         if (path.parent / "tts_prm.json").exists() != (kind == "prm"):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tts_lab.policies import PolicySpec
 from tts_lab.recipe import Recipe
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
 from tts_utils.store import files as table_files
 from tts_utils.store import searches
@@ -21,13 +21,13 @@ def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
 
     Args:
         recipe: what should be there.
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         One row per kind of table, data set and policy: columns kind, dataset, policy, there, wanted: samples
         (greedy ones included), step scores over all PRMs, and search trees over all PRMs and settings.
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     sizes = {
         name: min(len(load_problems(name, data=data)), recipe.limit or 10**9) for name in recipe.num_samples
     }

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tts_lab.checker import first_error
 from tts_utils import store
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
@@ -36,14 +36,14 @@ def process_bench(
     Args:
         dataset: the test set.
         seed: of the bootstrap.
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
         limit: only the first so many problems.
 
     Returns:
         Columns policy, prm, measure ("error", "correct", "F1"), estimate, low, high (95 %, bootstrap over
         problems), n (solutions behind it).
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     problems = load_problems(dataset, data=data)[:limit]
     rows = []
     for table in table_files.stored(data, "samples", dataset):

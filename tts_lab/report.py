@@ -12,7 +12,7 @@ import pandas as pd
 from tts_lab.checker import check_steps, first_error, is_derived
 from tts_lab.quality import KEY, stored_scores
 from tts_utils import store
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.mdp import SEPARATOR, split_steps
 from tts_utils.metrics import Interval, accuracy_interval, paired_difference, pass_at_k, within_problem_auc
 from tts_utils.problems import load_problems
@@ -33,13 +33,13 @@ def health(
         repairing: policies that check, and redo steps they find wrong: a solution of theirs is right for the
             right reason when right equations derive its answer, wrong ones beside them notwithstanding.
         seed: of the bootstraps.
-        data: the data directory; None means ``data_dir()``.
+        data: the data directory; None means ``lab_dir()``.
 
     Returns:
         Columns policy, prm, measure, estimate, low, high, n: 95 % intervals over problems; n is the number of
         problems behind the figure.
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     problems = load_problems(dataset, data=data)
     rows = []
     tables = table_files.stored(data, "samples", dataset)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tts_lab.recipe import Recipe
 from tts_utils import metrics, store, voting
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
 from tts_utils.store import searches
 from tts_utils.store.tables import StoreMiss
@@ -50,7 +50,7 @@ def results(recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 
 
     All rules and PRMs see the same random subsets of a pool, so that differences are paired.
     """
-    data = data_dir() if data is None else data
+    data = lab_dir() if data is None else data
     which = {"problems": load_problems(dataset, data=data)[: recipe.limit], "data": data}
     found: list[Result] = []
     for spec in recipe.policies:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import layers, places
 
 
 class UnknownModel(ValueError):
@@ -128,16 +128,17 @@ def encodable(text: str) -> str:
 
 def find_model(name_or_path: str) -> str:
     """Where a model lies: the folder of a shipped one, a local folder, or the Hub id as it is."""
-    models = data_dir() / "models"
-    for folder in (models / name_or_path, Path(name_or_path)):
+    stored = [layer / "models" for layer in layers()]
+    for folder in (*(models / name_or_path for models in stored), Path(name_or_path)):
         if (folder / "config.json").is_file():
             return str(folder)
     if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
         return name_or_path
-    shipped = sorted(p.parent.name for p in models.glob("*/config.json"))
+    shipped = sorted({p.parent.name for models in stored for p in models.glob("*/config.json")})
     raise UnknownModel(
         f"no model named {name_or_path!r}: not a folder with a config.json, not a Hub id such as "
-        f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in {models})"
+        f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in models/ of "
+        f"{places()})"
     )
 
 

@@ -26,6 +26,7 @@ from tts_utils import (
     store,
 )
 from tts_utils.imports import cli as cli_import
+from tts_utils.recipes import cli as cli_recipes
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
 from tts_utils.store import fill, manifest, misses
@@ -41,6 +42,7 @@ app = typer.Typer(
 KNOWN_ERRORS = (
     store.StoreError,
     problems.ProblemError,
+    cli_recipes.RecipeError,
     data_folder.DataDirError,
     checkpoints.UnknownModel,
     protocols.BackendError,
@@ -283,19 +285,27 @@ def print_report(
 
 
 app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
+app.command("run")(_says_what_is_wrong(cli_recipes.run))
 
 
 @app.command()
 @_says_what_is_wrong
 def verify() -> None:
-    """Check every stored file against data/manifest.json: hash, schema, configuration."""
-    data = data_folder.data_dir()
-    bad = store.verify(data)
+    """Check every stored file, one's own and shipped, against its manifest: hash, schema, configuration."""
+    bad, good, cache = [], [], data_folder.cache_dir()
+    for data in data_folder.layers():
+        if data == data_folder.PACKAGED or not data.is_dir() or not any(data.glob("[!.]*")):
+            continue
+        bad += store.verify(data, whole=data != cache)
+        count = sum((data / name).is_file() for name in manifest.load(data))
+        good.append(f"{count} files in {data} are as its manifest says")
+    if not good:
+        raise store.StoreError(f"there is nothing to check in {data_folder.places()}; see tts fetch")
     for message in bad:
         typer.echo(f"bad: {message}", err=True)
     if bad:
         raise typer.Exit(2)
-    typer.echo(f"{len(manifest.load(data))} files in {data} are as the manifest says")
+    typer.echo("\n".join(good))
 
 
 @app.command()
@@ -323,15 +333,19 @@ def doctor() -> None:
         typer.echo(f"data        none: {exc}")
         return
     typer.echo(f"data        {data}")
-    for label, folder, pattern in (
-        ("problems", "problems", "*.jsonl"),
-        ("models", "models", "*/config.json"),
-    ):
-        found = sorted(
-            p.stem if p.suffix == ".jsonl" else p.parent.name for p in (data / folder).glob(pattern)
-        )
+    shipped = [layer for layer in data_folder.layers() if layer not in (data, data_folder.PACKAGED)]
+    for layer in shipped:
+        typer.echo(f"shipped     {layer}" + ("" if layer.is_dir() else " (nothing yet: tts fetch)"))
+    for label, pattern in (("problems", "problems/*.jsonl"), ("models", "models/*/config.json")):
+        paths = [path for layer in data_folder.layers() for path in layer.glob(pattern)]
+        found = sorted({p.stem if p.suffix == ".jsonl" else p.parent.name for p in paths})
         typer.echo(f"{label:<12}{', '.join(found) or 'none'}")
-    listed = manifest.load(data)
+    listed = {
+        name: entry
+        for layer in reversed(data_folder.layers())
+        for name, entry in manifest.load(layer).items()
+        if (layer / name).is_file()
+    }
     tables = {name: entry for name, entry in listed.items() if "config" in entry}
     typer.echo(f"tables      {len(tables)}, of {len(listed)} files in the manifest (check them: tts verify)")
     for name, entry in tables.items():

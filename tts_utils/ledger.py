@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import find, look_up, places
 from tts_utils.metrics import Interval
 
 CLAIMS = "paper/claims.csv"
@@ -36,8 +36,7 @@ def claims(data: Path | None = None) -> pd.DataFrame:
     ``direction`` is 1 where the claim says that a difference is positive, -1 where it says that it is
     negative, empty where nothing is measured; ``why_not`` then says why.
     """
-    path = (data_dir() if data is None else data) / CLAIMS
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = pd.read_csv(find(CLAIMS, data), dtype=str, keep_default_na=False)
     return frame.assign(direction=pd.to_numeric(frame["direction"]).astype("Int64"))
 
 
@@ -48,7 +47,7 @@ def enter(claim: str, case: str, estimate: Interval, *, data: Path | None = None
         claim: its identifier in ``claims``.
         case: which policy, PRM, budget and set; one row of the ledger.
         estimate: a difference, rate or accuracy with its interval, in the units of the claim.
-        data: the data directory; None means :func:`tts_utils.data_folder.data_dir`.
+        data: the data directory; None means one's own, and then what is shipped.
 
     Returns:
         ``estimate``, so that a cell may show it.
@@ -57,10 +56,11 @@ def enter(claim: str, case: str, estimate: Interval, *, data: Path | None = None
         LedgerError: there is no such claim; or the ledger lacks the case or holds other numbers: the message
             says both and how to fill it anew.
     """
-    data = data_dir() if data is None else data
     known = claims(data)["id"]
     if claim not in set(known):
-        raise LedgerError(f"there is no claim {claim!r} in {data / CLAIMS}; there are {', '.join(known)}")
+        raise LedgerError(
+            f"there is no claim {claim!r} in {CLAIMS} of {places(data)}; there are {', '.join(known)}"
+        )
     row = pd.DataFrame([[claim, case, *estimate]], columns=COLUMNS)
     if target := os.environ.get(WRITING):
         path = Path(target)
@@ -84,8 +84,8 @@ def enter(claim: str, case: str, estimate: Interval, *, data: Path | None = None
 
 def measured(data: Path | None = None) -> pd.DataFrame:
     """What the lessons entered: columns claim, case, estimate, low, high, n; empty where nothing was."""
-    path = (data_dir() if data is None else data) / MEASURED
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=COLUMNS)
+    path = look_up(MEASURED, data)
+    return pd.read_csv(path) if path else pd.DataFrame(columns=COLUMNS)
 
 
 def verdict(intervals: Iterable[tuple[float, float]], direction: int) -> str:

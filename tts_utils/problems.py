@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_utils.answers import extract_answer
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import layers, look_up
 from tts_utils.records import Problem
 
 HUB_DATASETS = {
@@ -34,7 +34,7 @@ class ProblemError(ValueError):
 def dataset_option(name: str, data: Path) -> str:
     """What to give as ``--dataset`` for a set: its name where that can be loaded, else a path to complete."""
     known = name.endswith(".jsonl") or name in HUB_DATASETS or "/" in name
-    return name if known or (data / "problems" / f"{name}.jsonl").is_file() else f"PATH/TO/{name}.jsonl"
+    return name if known or look_up(f"problems/{name}.jsonl", data) else f"PATH/TO/{name}.jsonl"
 
 
 def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]:
@@ -43,7 +43,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
     Args:
         name: a set under ``data/problems/`` ("lab-500"), a path ending in ``.jsonl``, "MATH-500", "AIME24",
             or "owner/name" of a Hub data set (split "test" where it has one; needs the package ``datasets``).
-        data: the data directory; None means :func:`data_dir`.
+        data: the data directory; None means one's own, and then what is shipped.
 
     Raises:
         ProblemError: the set is unknown or empty, a line is no JSON object, a problem has no text or no
@@ -57,12 +57,12 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
         return _load_jsonl(path)
-    folder = (data_dir() if data is None else data) / "problems"
-    if _is_plain(name) and (folder / f"{name}.jsonl").is_file():
-        return _load_jsonl(folder / f"{name}.jsonl")
+    if _is_plain(name) and (path := look_up(f"problems/{name}.jsonl", data)):
+        return _load_jsonl(path)
     if name in HUB_DATASETS or "/" in name:
         return _load_hub(name)
-    known = sorted({*(p.stem for p in folder.glob("*.jsonl")), *HUB_DATASETS})
+    stored = [path.stem for layer in layers(data) for path in layer.glob("problems/*.jsonl")]
+    known = sorted({*stored, *HUB_DATASETS})
     raise ProblemError(
         f"unknown data set {name!r}; there is {', '.join(known)}, or give the path of a .jsonl file "
         "or the owner/name of a Hub data set"

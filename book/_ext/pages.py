@@ -4,6 +4,7 @@ Every page gets a description and Open Graph tags in its head, and a Markdown fi
 ``llms.txt`` at the root lists them all in the form of https://llmstxt.org.
 """
 
+import os
 import re
 from html import escape
 from pathlib import Path
@@ -28,6 +29,8 @@ def description(doctree: nodes.document) -> str:
 def as_markdown(source: Path, executed: Path) -> str:
     """Return a page as Markdown: a notebook with its code and the text its cells printed.
 
+    The student edition's has no solutions; see the extension ``student``.
+
     Args:
         source: the page's source.
         executed: the same notebook with outputs; where it is missing, the source has to do.
@@ -35,9 +38,10 @@ def as_markdown(source: Path, executed: Path) -> str:
     if source.suffix != ".ipynb":
         return source.read_text(encoding="utf-8")
     notebook = nbformat.read(executed if executed.is_file() else source, as_version=4)
+    student = bool(os.environ.get("TTS_STUDENT"))
     parts = []
     for cell in notebook.cells:
-        if "remove-cell" in cell.metadata.get("tags", ()):
+        if "remove-cell" in cell.metadata.get("tags", ()) or (student and "-solution-" in cell.get("id", "")):
             continue
         if cell.cell_type != "code":
             parts.append(cell.source)

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
-from tts_utils.data_folder import data_dir, dataset_name
+from tts_utils.data_folder import data_dir, dataset_name, look_up, places
 from tts_utils.problems import load_problems
 from tts_utils.records import Problem, SamplingConfig, SearchResult
 from tts_utils.store import files as table_files
@@ -99,7 +99,7 @@ def find_table(
         if not found:
             fill = misses.command(default, 1 if greedy else 64, named, data)
             raise StoreMiss(
-                f"no {misses.words(default)} are stored in {data}{_stored_policies(data, dataset)}; "
+                f"no {misses.words(default)} are stored in {places(data)}{_stored_policies(data, dataset)}; "
                 f"fill them with: {fill}"
             )
         return default
@@ -348,12 +348,16 @@ def read_pool(
     return pivot(samples, read_step_scores(dataset, policy, prm, n=n, **which) if prm else None, how)
 
 
-def verify(data: Path | None = None) -> list[str]:
+def verify(data: Path | None = None, *, whole: bool = True) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
     Checked are the sha256 of every listed file, and of every table its schema, its configuration, its
     hash, its name and its number of rows. A table that the manifest does not list is bad; parts that were not
     compacted yet are not.
+
+    Args:
+        data: the folder; None means ``data_dir()``.
+        whole: a listed file that is absent is bad; False for a cache, which holds what was fetched.
     """
     data = data_dir() if data is None else data
     listed = manifest.load(data)
@@ -363,7 +367,7 @@ def verify(data: Path | None = None) -> list[str]:
     for name, entry in listed.items():
         path = data / name
         if not path.is_file():
-            bad.append(f"{path} is missing")
+            bad += [f"{path} is missing"] * whole
         elif (found := manifest.sha256_of(path)) == entry.get("next_sha256"):
             bad.append(f"{path}: filling it was interrupted at its last step; run the command again")
         elif found != entry["sha256"]:
@@ -388,7 +392,7 @@ def _first_n(
     size = int(rows["sample"].max()) + 1 if len(rows) else 0
     if not size:
         fill = misses.command(table, n or 64, dataset, data)
-        raise StoreMiss(f"no {misses.words(table)} are stored in {data}; fill them with: {fill}")
+        raise StoreMiss(f"no {misses.words(table)} are stored in {places(data)}; fill them with: {fill}")
     wanted = n or size
     if wanted > size:
         of = rows["problem_id"].nunique() if expected is None else len(expected)
@@ -405,7 +409,7 @@ def _first_n(
 
 def _expected(dataset: str, problems: Sequence[Problem] | None, data: Path) -> list[str] | None:
     if problems is None:
-        local = dataset.endswith(".jsonl") or (data / "problems" / f"{dataset}.jsonl").is_file()
+        local = dataset.endswith(".jsonl") or look_up(f"problems/{dataset}.jsonl", data) is not None
         problems = load_problems(dataset, data=data) if local else None
     return None if problems is None else [problem.problem_id for problem in problems]
 

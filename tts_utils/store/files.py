@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tts_utils import data_folder
 from tts_utils.store import manifest
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import (
@@ -104,7 +105,7 @@ def load(
 
     Args:
         table: which.
-        data: the data directory.
+        data: the data directory; one's own is read together with what is shipped.
         sources: refuse rows that were filled from others than these. A ``*_revision`` that the rows or these
             lack is another one; any other key counts only where both have it.
         columns: read these and the key only; None reads all.
@@ -112,10 +113,15 @@ def load(
     Raises:
         DamagedTable, ForeignTable: naming the file.
     """
-    _check_hash(table, data)
+    folders = data_folder.layers(data)
+    for folder in folders:
+        _check_hash(table, folder)
     for attempt in range(3):
         try:
-            rows = _read(table, _files(table, data), sources, columns)
+            groups = [group for folder in folders if (group := _files_in(folder, table))]
+            if sources is None and len(groups) > 1:  # what is shipped may have changed under one's own rows
+                sources = _sources_of(check_file(groups[-1][0], table))
+            rows = _read(table, [path for group in groups for path in group], sources, columns)
             break
         except FileNotFoundError:  # another process has compacted the table meanwhile
             if attempt == 2:
@@ -133,7 +139,8 @@ def unseen(
 ) -> pa.Table:
     """The rows of those files that are not in ``seen`` yet, which is updated; else as :func:`load`."""
     if not seen:
-        _check_hash(table, data)
+        for folder in data_folder.layers(data):
+            _check_hash(table, folder)
     with manifest.locked(data):
         tags = {(path, path.stat().st_ino, path.stat().st_mtime_ns) for path in _files(table, data)}
         rows = _read(table, sorted(path for path, *_ in tags - seen), sources, columns)
@@ -190,7 +197,8 @@ def append(
 def compact(table: Table, data: Path) -> Path:
     """Bring a table and its parts into one sorted file, note it in the manifest, and remove the parts.
 
-    Killed anywhere, it can be run again with the same outcome: parts go last.
+    Only one's own rows are brought together; what is shipped stays where it is, and is returned where there
+    are no others. Killed anywhere, it can be run again with the same outcome: parts go last.
 
     Raises:
         DamagedTable, ForeignTable: naming the file; nothing is changed then.
@@ -198,10 +206,13 @@ def compact(table: Table, data: Path) -> Path:
     path, parts = table.path(data), table.parts(data)
     with manifest.locked(data):
         listed = manifest.load(data).get(table.relative)
-        files = _files(table, data)
+        files = _files_in(data, table)
         if files == [path] and listed:
             shutil.rmtree(parts, ignore_errors=True)
             return path
+        if not files and (elsewhere := _files(table, data)):
+            shutil.rmtree(parts, ignore_errors=True)
+            return elsewhere[0]
         if not files:
             raise StoreError(f"nothing is stored for {table.relative}")
         read = [check_file(file, table) for file in files]
@@ -212,7 +223,8 @@ def compact(table: Table, data: Path) -> Path:
         seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
         if listed and path in files:  # else the entry is that of a table that was moved away
             seconds += listed.get("seconds", 0)
-        rows = load(table, data)
+        _check_hash(table, data)
+        rows = _sorted(_read(table, files, None, None), KEYS[table.kind])
         content = _encode(table, rows, sources)
         digest = hashlib.sha256(content).hexdigest()
         if listed:
@@ -258,29 +270,34 @@ def table_of_file(file: pq.ParquetFile) -> Table:
 
 
 def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "") -> list[Table]:
-    """The tables of a kind that exist, finished or only begun, in order of their paths.
+    """The tables of a kind, one's own and shipped, finished or only begun, in order of their paths.
 
     Raises:
         DamagedTable, ForeignTable: a file among them cannot be read or names no configuration.
     """
-    folder = data.joinpath(kind, *(slug(name) for name in (dataset, policy, prm) if name))
+    within = [kind, *(slug(name) for name in (dataset, policy, prm) if name)]
     found = {}
-    for path in sorted(folder.rglob("*.parquet")):
-        if path.name.startswith("."):
-            continue
-        table = table_of_file(check_file(path))
-        begun = path.parent.suffix == ".parts"
-        if table.path(data) != (path.parent.with_suffix(".parquet") if begun else path):
-            raise ForeignTable(
-                f"{path} holds another table than its name says: {to_json(table.config)}; "
-                f"it belongs at {table.relative}"
-            )
-        found[table.relative] = table
+    for layer in data_folder.layers(data):
+        for path in sorted(layer.joinpath(*within).rglob("*.parquet")):
+            if path.name.startswith("."):
+                continue
+            table = table_of_file(check_file(path))
+            begun = path.parent.suffix == ".parts"
+            if table.path(layer) != (path.parent.with_suffix(".parquet") if begun else path):
+                raise ForeignTable(
+                    f"{path} holds another table than its name says: {to_json(table.config)}; "
+                    f"it belongs at {table.relative}"
+                )
+            found[table.relative] = table
     return [found[name] for name in sorted(found)]
 
 
 def _files(table: Table, data: Path) -> list[Path]:
-    path, parts = table.path(data), table.parts(data)
+    return [path for folder in data_folder.layers(data) for path in _files_in(folder, table)]
+
+
+def _files_in(folder: Path, table: Table) -> list[Path]:
+    path, parts = table.path(folder), table.parts(folder)
     finished = [path] if path.exists() else []
     return finished + sorted(p for p in parts.glob("*.parquet") if not p.name.startswith("."))
 

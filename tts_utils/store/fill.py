@@ -322,7 +322,7 @@ def claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
 def finished(table: Table, data: Path, added: int, start: float) -> Filled:
     """Compact a table that is all there, and say what was done to it since ``start``."""
     path = table_files.compact(table, data)
-    rows = table_files.check_file(path, table).metadata.num_rows
+    rows = table_files.stored_rows(table, data)
     return Filled(table, path, added, rows, time.perf_counter() - start)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import tts_utils
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import MANIFEST, data_dir
 
-NAME = "manifest.json"
+NAME = MANIFEST
 LOCK = ".lock"
 
 
@@ -32,8 +32,13 @@ def locked(data: Path) -> Iterator[None]:
 
     Not re-entrant. Needs a POSIX system; reading needs no lock and works everywhere.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as exc:
+        raise StoreError(
+            f"cannot write in {data} ({exc.strerror}); set TTS_DATA to a directory of your own"
+        ) from exc
     try:
         flock(handle)
         yield

@@ -1,0 +1,92 @@
+"""Ray: the tables are those of one process, a killed worker included (needs ray; skipped without it)."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import as_jsonl
+from tts_utils.protocols import BackendError
+from tts_utils.recipes import cluster, of_table, plan
+from tts_utils.recipes.run import run
+from tts_utils.store import files as table_files
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = {
+    "name": "shared",
+    "dataset": "lab-30",
+    "limit": 8,
+    "policies": [{"name": "lab-llama-s"}],
+    "prms": [{"name": "lab-skywork-s"}],
+    "methods": [
+        {"method": "best_of_n", "budgets": [64]},
+        {"method": "beam", "budgets": [16]},
+        {"method": "dvts", "budgets": [16]},
+    ],
+}
+
+
+def test_without_ray_one_is_told_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(BackendError, match=r"pip install .*cluster"):
+        cluster.run_on_ray(of_table(TABLE), data=Path("."), workers=2)
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(BackendError, match="at least 1, got 0"):
+        cluster.run_on_ray(of_table(TABLE), data=Path("."), workers=0)
+
+
+def tables(data: Path) -> dict:
+    return {
+        table.relative: table_files.to_frame(table_files.load(table, data))
+        for kind in ("samples", "step_scores", "searches")
+        for table in table_files.stored(data, kind, "lab-30")
+    }
+
+
+@pytest.mark.slow
+def test_three_workers_one_killed_make_the_tables_of_one_process(tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    import psutil
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    from tts_utils.problems import load_problems
+
+    recipe, seconds = of_table(TABLE), {}
+    for name in ("one", "three"):
+        (tmp_path / name / "problems").mkdir(parents=True)
+        (tmp_path / name / "problems" / "lab-30.jsonl").write_text(as_jsonl(load_problems("lab-30")))
+    began = time.monotonic()
+    run(recipe, data=tmp_path / "one", say=lambda line: None)
+    seconds["one process"] = time.monotonic() - began
+
+    killed = []
+
+    def kill_one() -> None:
+        while not killed:
+            time.sleep(0.5)
+            parts = list((tmp_path / "three").rglob("*.parquet"))
+            busy = [
+                p for p in psutil.Process().children(recursive=True) if "ray::_work" in " ".join(p.cmdline())
+            ]
+            if parts and busy:
+                os.kill(busy[0].pid, signal.SIGKILL)
+                killed.append(busy[0].pid)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    began = time.monotonic()
+    cluster.run_on_ray(recipe, data=tmp_path / "three", workers=3, say=lambda line: None)
+    seconds["three workers, one killed"] = time.monotonic() - began
+    assert killed, "no worker was there to be killed"
+    assert all(not job.missing for job in plan.jobs(recipe, 30, tmp_path / "three"))
+    one, three = tables(tmp_path / "one"), tables(tmp_path / "three")
+    assert one.keys() == three.keys() and len(one) == 4
+    for name, frame in one.items():
+        assert frame.equals(three[name]), name
+    print({name: round(s, 1) for name, s in seconds.items()})

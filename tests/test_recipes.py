@@ -1,0 +1,253 @@
+"""Recipes: what they refuse, what they plan, and that running one fills just what was planned."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakePolicy, FakePRM, StepPolicy, as_jsonl, problems
+from tts_utils import recipes, store
+from tts_utils.recipes import Model, RecipeError, of_table, plan, probe
+from tts_utils.recipes.run import Loaded, Ticker, run
+from tts_utils.store import files as table_files
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = {
+    "name": "toy",
+    "dataset": "toy",
+    "sampling": {"max_tokens": 64},
+    "policies": [{"name": "steps"}],
+    "prms": [{"name": "a"}, {"name": "b"}],
+    "methods": [
+        {"method": "greedy"},
+        {"method": "best_of_n", "budgets": [2, 4]},
+        {"method": "beam", "budgets": [4, 8]},
+        {"method": "dvts", "budgets": [4, 8]},
+    ],
+}
+PROBLEMS = problems(6)
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "problems").mkdir()
+    (tmp_path / "problems" / "toy.jsonl").write_text(as_jsonl(PROBLEMS))
+    return tmp_path
+
+
+def fakes() -> Loaded:
+    return Loaded(lambda source, **_: Both(source), lambda source, **_: FakePRM(source))
+
+
+class Both(StepPolicy):
+    """Writes single steps where it is stopped behind them, else whole answers."""
+
+    def one(self, state, index, config):
+        return (StepPolicy if config.stop else FakePolicy).one(self, state, index, config)
+
+
+# --- reading
+
+
+def test_every_recipe_of_the_repository_can_be_read():
+    paths = sorted((ROOT / "recipes").glob("*.toml"))
+    assert len(paths) >= 5
+    for path in paths:
+        assert recipes.read(path).name == path.stem
+
+
+def test_a_recipe_says_what_it_says():
+    recipe = of_table(TABLE)
+    assert recipe.pool == 4 and recipe.greedy and recipe.sampling.max_tokens == 64
+    assert [(s.method, s.budget) for s in recipe.searches()] == [("beam", 4), ("dvts", 8), ("beam", 8)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"polices": []}, "no key 'polices'; did you mean 'policies'"),
+        (
+            {"sampling": {"temprature": 1}},
+            r"\[sampling\]: there is no key 'temprature'; did you mean 'temperature'",
+        ),
+        ({"sampling": {"temperature": -1}}, "temperature must be 0 or more"),
+        ({"sampling": {"seed": 3}}, "seeds stand at the top"),
+        ({"methods": [{"method": "bean"}]}, "no method 'bean'; did you mean 'beam'"),
+        ({"methods": [{"method": "beam", "budgets": [6]}]}, "multiple of the branching 4, got 6"),
+        ({"methods": [{"method": "best_of_n", "budgets": [0]}]}, "whole numbers from 1"),
+        ({"methods": []}, "at least one of"),
+        ({"prms": []}, "searches need at least one"),
+        ({"sampling": {"temperature": 0}}, "temperature above 0"),
+        ({"policies": [{"name": "x"}, {"name": "x"}]}, "'x' twice; give one of them a label"),
+        ({"policies": [{"nmae": "x"}]}, "policies 1: there is no key 'nmae'; did you mean 'name'"),
+        ({"policies": [{}]}, "policies 1: the key 'name' is missing"),
+        ({"policies": [{"name": 3}]}, "name has the value 3, which is no str"),
+        ({"policies": [{"name": "x", "backend": "server"}]}, "'server' needs server_urls"),
+        (
+            {"policies": [{"name": "x", "sampling": {"top_k": 3}}]},
+            "policies 1, sampling: there is no key 'top_k'",
+        ),
+        ({"policies": {"name": "x"}}, r"must be written as \[\[policies\]\]"),
+        ({"limit": 0}, "limit must be a whole number from 1"),
+        ({"seeds": ["one"]}, "seeds must be whole numbers"),
+        ({"seeds": []}, "seeds must be whole numbers"),
+        ({"dataset": None}, "dataset has the value None"),
+    ],
+)
+def test_what_is_not_known_is_refused_where_it_stands(change, message):
+    with pytest.raises(RecipeError, match=message):
+        of_table(TABLE | change)
+
+
+def test_files_that_are_no_recipe_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe .*absent\.toml"):
+        recipes.read(tmp_path / "absent.toml")
+    (tmp_path / "cut.toml").write_text("name = ")
+    with pytest.raises(RecipeError, match=r"cut\.toml is no TOML file"):
+        recipes.read(tmp_path / "cut.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match=r"bytes\.toml is no TOML file"):
+        recipes.read(tmp_path / "bytes.toml")
+
+
+# --- plan and run
+
+
+def test_what_is_planned_is_done_once_and_is_what_the_fillers_make(data):
+    recipe = of_table(TABLE)
+    todo = plan.jobs(recipe, len(PROBLEMS), data)
+    assert [job.kind for job in todo] == ["greedy", "samples"] + 2 * (2 * ["scores"] + 3 * ["search"])
+    assert [job.wanted for job in todo] == [6, 24] + 2 * [6, 24, 6, 12, 6]
+    assert all(job.stored == 0 for job in todo)
+    said = []
+    assert run(recipe, data=data, loaded=fakes(), say=said.append) == todo
+    assert all(not job.missing for job in plan.jobs(recipe, len(PROBLEMS), data))
+    assert run(recipe, data=data, loaded=fakes(), say=said.append) == []
+    pool = store.read_pool("toy", "steps", "a", config=recipe.sampling_of(recipe.policies[0], 0), data=data)
+    assert pool.correct.shape == (6, 4)
+
+
+def test_seeds_and_limits_make_tables_of_their_own(data):
+    recipe = of_table(TABLE | {"seeds": [0, 1], "limit": 2, "methods": TABLE["methods"][1:2]})
+    run(recipe, data=data, loaded=fakes(), say=lambda line: None)
+    tables = table_files.stored(data, "samples", "toy")
+    assert sorted(t.sampling.seed for t in tables) == [0, 1]
+    assert [table_files.stored_rows(t, data) for t in tables] == [8, 8]
+
+
+def test_models_are_loaded_once_each_and_let_go():
+    loads = []
+    loaded = Loaded(lambda source, **facts: loads.append((source, facts)) or object(), None)
+    one, two = Model("one", options={"x": 1}), Model("two", label="zwei")
+    first = loaded.get("policy", one)
+    assert loaded.get("policy", one) is first
+    loaded.get("policy", two)
+    loaded.get("policy", one)
+    assert [name for name, _ in loads] == ["one", "two", "one"]
+    assert loads[0][1] == {"backend": "transformers", "name": "", "x": 1} and loads[1][1]["name"] == "zwei"
+
+
+def test_several_servers_become_a_fleet():
+    class Served(StepPolicy):
+        revision = ""
+
+    urls = ("http://one/v1", "http://two/v1")
+    asked = []
+    loaded = Loaded(lambda source, **facts: asked.append(facts["server_url"]) or Served(source), None)
+    fleet = loaded.get("policy", Model("m", backend="server", server_urls=urls))
+    assert asked == list(urls) and len(fleet.members) == 2
+
+
+def test_estimates_add_up():
+    """3 of 4 samples of 10 problems missing, 50 tokens each; a PRM that reads them at 100 tokens a second."""
+    recipe = of_table(TABLE)
+    sampling = recipe.sampling_of(recipe.policies[0], 0)
+    policy, prm = recipe.policies[0], recipe.prms[0]
+    rates = plan.Rates({"steps": 50}, 10, 5, {"steps": 25}, {"a": 100}, {"steps": 7}, {"a": 2}, True)
+    job = plan.Job("samples", policy, None, sampling, 4, None, 10, 40)
+    cost = plan.estimate(job, rates)
+    assert (cost.policy_tokens, cost.prm_tokens, cost.seconds, cost.flops) == (1500, 0, 60, 2 * 7 * 1500)
+    job = plan.Job("scores", policy, prm, sampling, 4, None, 0, 40)
+    cost = plan.estimate(job, rates)
+    assert (cost.policy_tokens, cost.prm_tokens, cost.seconds) == (0, 40 * 60, 24)
+    beam = recipe.searches()[0]  # N = 4: 10 trees are 40 samples' tokens; a state of depth t reads 10 + 10 t
+    job = plan.Job("search", policy, prm, sampling, 1, beam, 0, 10)
+    cost = plan.estimate(job, rates)
+    assert cost.policy_tokens == 2000
+    assert cost.prm_tokens == 40 * sum(10 + 10 * t for t in range(1, 6))
+    unknown = replace(rates, policy_params={}, prm_speed={})
+    assert plan.estimate(job, unknown).flops is None and plan.estimate(job, unknown).seconds is None
+
+
+def test_the_plan_says_every_table_and_the_sum(data):
+    recipe, said = of_table(TABLE), []
+    todo = plan.jobs(recipe, len(PROBLEMS), data)
+    plan.lines(recipe, todo, probe.unmeasured(), said.append)
+    assert len(said) == 1 + len(todo) + 2 and said[0] == "toy: 12 tables of toy, 0 of them whole"
+    assert "assumed" in said[-1] and said[-2].startswith("in all: ")
+
+
+def test_a_probe_measures_lengths_and_leaves_no_row(data):
+    recipe, loaded = of_table(TABLE), fakes()
+    rates = probe.measure(recipe, PROBLEMS, loaded, seconds=0.01)
+    run(recipe, data=data, loaded=loaded, say=lambda line: None)
+    rows = store.read_samples("toy", "steps", config=recipe.sampling_of(recipe.policies[0], 0), data=data)
+    assert rates.measured and rates.policy_speed["steps"] > 0 and rates.prm_speed.keys() == {"a", "b"}
+    assert rates.tokens["steps"] == pytest.approx(rows["num_tokens"].mean(), rel=0.2)
+
+
+def test_something_is_said_at_once_and_then_again_without_a_batch_ending():
+    said = []
+    with Ticker("long", said.append, first=0.05, every=0.1) as ticker:
+        time.sleep(0.2)
+        ticker(1, 4)
+        time.sleep(0.15)
+        ticker(2, 4)
+        time.sleep(0.15)
+    assert said[0].startswith("long: working") and len(said) >= 3
+    assert "2 of 4, about" in said[-1]
+
+
+@pytest.mark.slow
+def test_a_recipe_killed_ten_times_ends_as_one_that_was_not(tmp_path):
+    """The lab's models through the shipped recipe file; `tts run` is killed at ten moments on its way."""
+    text = (ROOT / "recipes" / "lab-grid.toml").read_text().replace("limit = 10", "limit = 3")
+    (tmp_path / "grid.toml").write_text(text)
+
+    def start(own: Path) -> subprocess.Popen:
+        env = os.environ | {"TTS_DATA": str(own), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "tts_utils.cli", "run", str(tmp_path / "grid.toml")]
+        return subprocess.Popen(
+            command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    tables = {}
+    for name, kills in (("whole", 0), ("killed", 10)):
+        own = tmp_path / name
+        own.mkdir()
+        for i in range(kills):
+            process = start(own)
+            time.sleep(3 + 0.6 * i)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+        process = start(own)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+        recipe = recipes.read(tmp_path / "grid.toml")
+        assert all(not job.missing for job in plan.jobs(recipe, 30, own))
+        tables[name] = {
+            path.relative_to(own): table_files.to_frame(table_files.load(table, own)).drop(
+                columns=[], errors="ignore"
+            )
+            for kind in ("samples", "step_scores", "searches")
+            for table in table_files.stored(own, kind, "lab-30")
+            for path in [table.path(own)]
+        }
+    assert tables["whole"].keys() == tables["killed"].keys() and len(tables["whole"]) == 12
+    for path, frame in tables["whole"].items():
+        assert frame.equals(tables["killed"][path]), path

@@ -1,0 +1,45 @@
+"""The student edition: solutions are gone from pages, downloads and Markdown files, and nothing else is."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "book" / "_student" / "_build" / "html"
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import student  # noqa: E402
+
+LESSONS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def solutions(path: Path) -> dict[str, str]:
+    """The solutions of a lesson by the id of their cell."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return {cell["id"]: "".join(cell["source"]) for cell in cells if "-solution-" in cell["id"]}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_solutions_go_and_everything_else_stays(path):
+    before = json.loads(path.read_text(encoding="utf-8"))
+    after = json.loads(student.without_solutions(path.read_text(encoding="utf-8")))
+    assert [cell["id"] for cell in after["cells"]] == [cell["id"] for cell in before["cells"]]
+    for old, new in zip(before["cells"], after["cells"], strict=True):
+        assert (new == old) == ("-solution-" not in old["id"])
+    text = json.dumps(after)
+    assert all(json.dumps(solution)[1:-1] not in text for solution in solutions(path).values())
+
+
+def test_the_built_edition_holds_no_solution():
+    if not HTML.is_dir():
+        pytest.skip("the student edition is not built (make book STUDENT=1)")
+    files = [p for p in HTML.rglob("*") if p.suffix in (".html", ".ipynb", ".md", ".js", ".txt")]
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in files}
+    for lesson in LESSONS:
+        for name, solution in solutions(lesson).items():
+            # the longest line of code is what nobody writes by chance
+            lines = [line.strip() for line in solution.splitlines() if len(line.strip()) > 30]
+            for line in sorted(lines, key=len)[-2:]:
+                found = [path for path, text in texts.items() if line in text]
+                assert not found, f"{name}: {line!r} stands in {found[0]}"

@@ -1,0 +1,101 @@
+"""Run a recipe's models for some seconds on its own problems: how long samples are, how fast they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tts_utils import mdp
+from tts_utils.recipes import Model, Recipe
+from tts_utils.recipes.plan import ASSUMED_STEPS, Rates
+from tts_utils.recipes.run import Loaded
+from tts_utils.records import Problem, State
+
+PROBLEMS, SAMPLES = 8, 8
+"""How many problems a round takes, and how many samples of each: a batch, but a small one."""
+
+
+def unmeasured() -> Rates:
+    """Rates that assume everything."""
+    return Rates({}, 100.0, float(ASSUMED_STEPS), {}, {}, {}, {}, measured=False)
+
+
+def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds: float = 30.0) -> Rates:
+    """Sample and score for about ``seconds`` in all, shared equally among the models; nothing is stored.
+
+    The problems are taken from all over the set, since sets are often sorted by difficulty.
+
+    Args:
+        recipe: whose models are run.
+        problems: its data set.
+        loaded: holds the models, so that the run that follows need not load the last of them again.
+        seconds: in all; the first call of a model, which may compile, is not timed.
+    """
+    share = seconds / (len(recipe.policies) + len(recipe.prms) * bool(recipe.policies))
+    rates = unmeasured()
+    prompts: list[int] = []
+    num_steps: list[int] = []
+    trajectories: list[State] = []
+    for model in recipe.policies:
+        name = model.label or model.name
+        policy = loaded.get("policy", model)
+        config = recipe.sampling_of(model, recipe.seeds[0])
+        rates.policy_params[name] = policy.num_params
+        lengths: list[int] = []
+        spent, rounds = 0.0, 0
+        while spent < share or rounds < 2:
+            states = [State(p) for p in _spread(problems, PROBLEMS, rounds)]
+            began = time.perf_counter()
+            # Sample indices far behind those of any pool; the draws are thrown away.
+            answers = policy.sample(states, SAMPLES, config, first=10**6)
+            took = time.perf_counter() - began
+            lengths += [c.num_tokens for row in answers for c in row]
+            if rounds:
+                spent += took
+                rates.policy_speed[name] = sum(lengths[PROBLEMS * SAMPLES :]) / spent
+            written = [
+                mdp.state_of(s.problem, c.text) for s, row in zip(states, answers, strict=True) for c in row
+            ]
+            num_steps += [len(t.steps) for t in written]
+            trajectories += [t for t in written if t.steps]
+            if hasattr(policy, "prompt_ids"):
+                prompts += [len(policy.prompt_ids(state)) for state in states]
+            rounds += 1
+        rates.tokens[name] = sum(lengths) / len(lengths)
+    for model in recipe.prms if trajectories else ():
+        _time_prm(model, loaded, trajectories, share, rates)
+    return Rates(
+        rates.tokens,
+        sum(prompts) / len(prompts) if prompts else rates.prompt,
+        sum(num_steps) / len(num_steps) if num_steps else rates.steps,
+        rates.policy_speed,
+        rates.prm_speed,
+        rates.policy_params,
+        rates.prm_params,
+        measured=True,
+    )
+
+
+def _time_prm(model: Model, loaded: Loaded, trajectories: list[State], share: float, rates: Rates) -> None:
+    name = model.label or model.name
+    prm: Any = loaded.get("prm", model)
+    rates.prm_params[name] = prm.num_params
+    size = PROBLEMS * SAMPLES
+    spent, rounds, read = 0.0, 0, 0
+    while spent < share or rounds < 2:
+        at = rounds * size % len(trajectories)
+        batch = trajectories[at : at + size]
+        began = time.perf_counter()
+        scored = prm.score(batch)
+        if rounds:
+            spent += time.perf_counter() - began
+            read += sum(s.num_tokens for s in scored)
+        rounds += 1
+    rates.prm_speed[name] = read / spent if spent else 0.0
+
+
+def _spread(problems: Sequence[Problem], count: int, turn: int) -> list[Problem]:
+    """``count`` problems from all over the set, others in every turn."""
+    stride = max(1, len(problems) // count)
+    return [problems[(i * stride + turn) % len(problems)] for i in range(min(count, len(problems)))]

@@ -1,0 +1,162 @@
+"""Do what a recipe's plan lists: one table at a time, resumable, with a word at least every half minute."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tts_utils import policies, prms, store
+from tts_utils.data_folder import dataset_name
+from tts_utils.problems import load_problems
+from tts_utils.protocols import PRM, Policy
+from tts_utils.recipes import Model, Recipe
+from tts_utils.recipes.plan import Job, jobs
+from tts_utils.records import Problem
+from tts_utils.store.tables import Table
+
+FIRST, EVERY = 4.0, 25.0
+"""Seconds until the first word on a table, and between words."""
+
+
+class Ticker:
+    """Says how far a table is, at once and then at intervals, whether or not a batch has ended meanwhile."""
+
+    def __init__(
+        self, title: str, say: Callable[[str], None], first: float = FIRST, every: float = EVERY
+    ) -> None:
+        self._title, self._say, self._waits = title, say, (first, every)
+        self._done = self._total = self._before = 0
+        self._start = time.monotonic()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+
+    def __enter__(self) -> Ticker:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note how far it is; what was there before the first call does not count into the speed."""
+        self._before = self._before or done - 1
+        self._done, self._total = done, total
+
+    def words(self) -> str:
+        """One line: rows done, and the time left at the speed so far."""
+        seconds = time.monotonic() - self._start
+        if not self._total:
+            return f"{self._title}: working, {seconds:.0f} s"
+        fresh = self._done - self._before
+        left = (self._total - self._done) * seconds / fresh if fresh > 0 else float("nan")
+        return f"{self._title}: {self._done:,} of {self._total:,}, about {left:.0f} s left"
+
+    def _tick(self) -> None:
+        wait = self._waits[0]
+        while not self._stop.wait(wait):
+            self._say(self.words())
+            wait = self._waits[1]
+
+
+class Loaded:
+    """The models that are loaded: one policy and one PRM at most, each until another one is asked for."""
+
+    def __init__(
+        self,
+        load_policy: Callable[..., Policy] = policies.load_policy,
+        load_prm: Callable[..., PRM] = prms.load_prm,
+    ) -> None:
+        self._load = {"policy": load_policy, "prm": load_prm}
+        self._held: dict[str, tuple[Model, Any]] = {}
+
+    def get(self, kind: str, model: Model) -> Any:
+        """The policy or PRM of a recipe, loaded unless it is the one that is held."""
+        held = self._held.get(kind)
+        if held and held[0] == model:
+            return held[1]
+        self.drop(kind)
+        facts = {"backend": model.backend, "name": model.label, **model.options}
+        if kind == "policy" and model.server_urls:
+            from tts_utils.policies.fleet import Fleet
+
+            members = [self._load[kind](model.name, server_url=url, **facts) for url in model.server_urls]
+            loaded = members[0] if len(members) == 1 else Fleet(members)
+        else:
+            loaded = self._load[kind](model.name, **facts)
+        self._held[kind] = (model, loaded)
+        return loaded
+
+    def drop(self, kind: str) -> None:
+        """Let go of a model and of the GPU memory it takes."""
+        if self._held.pop(kind, None):
+            gc.collect()
+            _empty_cache()
+
+
+def run(
+    recipe: Recipe,
+    *,
+    data: Path,
+    say: Callable[[str], None] = print,
+    loaded: Loaded | None = None,
+    only: Callable[[Job], bool] = lambda job: True,
+    problems: Sequence[Problem] | None = None,
+) -> list[Job]:
+    """Fill every table of a recipe that is not whole, and return the jobs that were done.
+
+    Args:
+        recipe: the recipe.
+        data: the data directory that is written to.
+        say: receives lines of progress.
+        loaded: the models; None loads them as the recipe says.
+        only: which jobs to do.
+        problems: the whole data set, if it is already loaded.
+
+    Raises:
+        StoreError, UnknownModel, BackendError and the like: as the functions that fill a table. What was
+        finished before is stored; the same recipe goes on from there.
+    """
+    loaded = loaded or Loaded()
+    problems = load_problems(recipe.dataset, data=data) if problems is None else problems
+    done = []
+    for job in jobs(recipe, len(problems), data):
+        if not job.missing or not only(job):
+            continue
+        say(f"{job.title}: {job.missing:,} of {job.wanted:,} to do")
+        with Ticker(job.title, say) as ticker:
+            filled = _fill(job, recipe, loaded, problems, data, ticker)
+        say(f"{job.title}: {filled.added:,} rows in {filled.seconds:.0f} s, {filled.path.name}")
+        done.append(job)
+    return done
+
+
+def _fill(
+    job: Job, recipe: Recipe, loaded: Loaded, problems: Sequence[Problem], data: Path, ticker: Ticker
+) -> store.Filled:
+    where: dict[str, Any] = {"problems": problems, "limit": recipe.limit, "data": data, "progress": ticker}
+    if job.prm is None:
+        policy = loaded.get("policy", job.policy)
+        return store.fill_samples(recipe.dataset, policy, job.count, job.config, **where)
+    if job.search is None:
+        name = job.policy.label or job.policy.name
+        samples = Table("samples", dataset_name(recipe.dataset), name, job.config)
+        return store.fill_step_scores(samples, loaded.get("prm", job.prm), **where)
+    policy, prm = loaded.get("policy", job.policy), loaded.get("prm", job.prm)
+    return store.fill_searches(recipe.dataset, policy, prm, job.search, job.config, **where)
+
+
+def _empty_cache() -> None:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
