@@ -16,6 +16,7 @@ import typer
 from tts_utils import (
     backends,
     checkpoints,
+    complaints,
     data_folder,
     mdp,
     policies,
@@ -26,6 +27,7 @@ from tts_utils import (
     store,
 )
 from tts_utils.imports import cli as cli_import
+from tts_utils.prm_bench import cli as cli_prm_bench
 from tts_utils.recipes import cli as cli_recipes
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
@@ -111,6 +113,10 @@ def _says_what_is_wrong(run: Callable) -> Callable:
                 "pip install -r requirements-lab.txt (CPU) or requirements-gpu.txt (GPU)",
                 err=True,
             )
+        except Exception as exc:
+            if (words := complaints.sentence(exc)) is None:
+                raise
+            typer.echo(f"tts: {words}", err=True)
         except KeyboardInterrupt:
             typer.echo(
                 "tts: stopped; finished batches are kept, the same command goes on from there", err=True
@@ -421,6 +427,9 @@ class _Bar:
     def __exit__(self, *exc: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+app.command("prm-bench")(_says_what_is_wrong(cli_prm_bench.command(_Bar)))
 
 
 if __name__ == "__main__":

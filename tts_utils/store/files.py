@@ -59,6 +59,8 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno:  # the system's refusal, which says nothing of the content
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
         raise DamagedTable(
             f"{path} is damaged or is no parquet file ({exc}); restore it (git checkout), or remove it and "
             "fill it again"
@@ -158,6 +160,8 @@ def _read(
         try:
             read.append(file.read(columns=columns))
         except (pa.ArrowException, OSError) as exc:
+            if isinstance(exc, OSError) and exc.errno:
+                raise OSError(exc.errno, exc.strerror, str(path)) from exc
             raise DamagedTable(
                 f"{path} is damaged ({exc}); restore it, or remove it and fill it again"
             ) from exc
