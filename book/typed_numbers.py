@@ -7,7 +7,8 @@ when the tables change. A number that is no result may be typed if a mark in its
 
 In a code cell the mark is a comment, ``# numbers | setting: 64``, for the strings given to ``say``. Free are
 whole numbers below ten that stand alone; references ("Table 2", "Lesson 4"), years of citations, minutes,
-"95 % interval"; and what is code. A mark for a number that is not there is an error too. Needs no package.
+"95 % interval"; and what is code. A mark for a number that is not there is an error too. A page without results
+(an exam, a price list) may be marked as a whole: ``example: *``. Needs no package.
 """
 
 from __future__ import annotations
@@ -81,10 +82,12 @@ def marked_numbers(marks: list[str]) -> tuple[set[str], list[str]]:
     return numbers, bad
 
 
-def prose_problems(text: str, marks: list[str]) -> list[str]:
-    """Say what is wrong with the numbers of a piece of prose."""
+def prose_problems(text: str, marks: list[str], all_at_once: bool = False) -> list[str]:
+    """Say what is wrong with the numbers of a piece of prose; ``all_at_once`` lets a mark say ``*``."""
     found = typed_numbers(text)
     allowed, bad = marked_numbers(marks)
+    if all_at_once and allowed == {"*"}:
+        return bad
     typed = [number for number in dict.fromkeys(found) if number not in allowed]
     if typed:
         bad.append(
@@ -132,7 +135,8 @@ def notebook_problems(path: Path) -> list[str]:
 def page_problems(path: Path) -> list[str]:
     """Say which numbers a page of the book types."""
     text = path.read_text(encoding="utf-8")
-    return [f"{path.name} {problem}" for problem in prose_problems(text, HTML_MARK.findall(text))]
+    found = prose_problems(text, HTML_MARK.findall(text), all_at_once=True)
+    return [f"{path.name} {problem}" for problem in found]
 
 
 def main() -> None:

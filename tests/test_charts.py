@@ -101,7 +101,21 @@ NODES = pd.DataFrame(
     }
 )
 TWO_JUDGES = pd.concat([NODES.assign(judge="good"), NODES.assign(judge="bad")], ignore_index=True)
+DIAL = pd.DataFrame(
+    {
+        "policy": "small",
+        "auc": [0.5, 1.0, 0.5, 1.0, 0.5, 1.0, 0.8, 0.8],
+        "accuracy": [0.5, 0.7, 0.4, 0.8, 0.5, 0.5, 0.6, 0.55],
+        "low": [0.4, 0.6, 0.3, 0.7, 0.4, 0.4, 0.5, 0.45],
+        "high": [0.6, 0.8, 0.5, 0.9, 0.6, 0.6, 0.7, 0.65],
+        "n": 20,
+        "rule": ["best_of_n"] * 2 + ["beam"] * 2 + ["majority"] * 2 + ["best_of_n", "beam"],
+        "kind": ["artificial"] * 6 + ["real"] * 2,
+        "judge": ["knob"] * 6 + ["Skywork"] * 2,
+    }
+)
 EVERY_CHART = {
+    "dial": lambda: charts.judge_dial(DIAL, menu="policy"),
     "learning": lambda: charts.curves(
         LEARNING, x="tokens", y="auc", x_title="tokens read", y_title="AUC", series="prm", log=True
     ),
@@ -124,6 +138,7 @@ EVERY_CHART = {
     "tokens": lambda: charts.accuracy_by_budget(ACCURACY, x="num_tokens"),
     "distribution": lambda: charts.pass_at_1_distribution(PASS),
     "paired": lambda: charts.paired_differences(PAIRED),
+    "paired, with a menu": lambda: charts.paired_differences(PAIRED, menu="policy"),
     "paired, grouped": lambda: charts.paired_differences(PAIRED, group="policy"),
     "rates": lambda: charts.rates(RATES.head(2).drop(columns="predicted"), x="steps", title="right"),
     "rates, grouped": lambda: charts.rates(RATES, x="steps", title="right", group="policy"),
@@ -176,6 +191,7 @@ def test_a_chart_compiles(name):
         (charts.pass_at_1_distribution, PASS),
         (charts.paired_differences, PAIRED.drop(columns="policy")),
         (partial(charts.rates, x="steps", title="right"), RATES.drop(columns=["policy", "predicted"])),
+        (charts.judge_dial, DIAL.drop(columns="policy")),
         (charts.step_inspector, STEPS),
         (charts.prefix_tree, PREFIXES),
         (charts.search_tree, NODES),
@@ -347,3 +363,19 @@ def test_unknown_token_counts_are_refused_and_not_drawn():
         frame = ACCURACY.assign(num_tokens=unknown)
         with pytest.raises(ValueError, match=rf"num_tokens is {unknown} .* imported run"):
             charts.accuracy_by_budget(frame, x="num_tokens")
+
+
+def test_the_dial_draws_real_judges_as_marks_and_refuses_other_kinds():
+    spec = json.dumps(charts.judge_dial(DIAL).to_dict())
+    assert spec.count("datum.kind === 'real'") + spec.count("(datum.kind === 'real')") >= 2
+    assert "1 real judges are marked" in spec
+    with pytest.raises(ValueError, match=r"kind is 'artificial' or 'real', not \['guess'\]"):
+        charts.judge_dial(DIAL.assign(kind="guess"))
+
+
+def test_a_menu_of_differences_keeps_the_axis():
+    both = pd.concat([PAIRED, PAIRED.assign(policy="large", low=-0.3)])
+    spec = charts.paired_differences(both, menu="policy").to_dict()
+    domains = [layer["encoding"]["x"].get("scale", {}).get("domain") for layer in spec["layer"]]
+    assert [-30.0, 3.0] in domains
+    assert "policy small" in spec["description"]

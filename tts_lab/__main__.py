@@ -69,7 +69,7 @@ def replay(
     processes: int = typer.Option(1, help="How many streams are replayed at a time."),
     out: Path = typer.Option(None, help="The folder of replay.csv; default: report of the data directory."),
 ) -> None:
-    """Replay the training streams that were read, and count the test problems in them; stop and go on freely."""
+    """Replay the training streams that were read, and count the test problems in them; stop at will."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
     from tts_utils.data_folder import lab_dir
@@ -115,6 +115,36 @@ def report(
             frame.to_csv(path, index=False, float_format="%.6g")
         seconds = time.perf_counter() - started
         manifest.record_files(paths, data=data, command="python -m tts_lab report --write", seconds=seconds)
+
+
+@app.command()
+def strategies(
+    write: bool = typer.Option(False, help="Write data/report/strategies-*/, for lessons 6 to 8."),
+    policy: list[str] = typer.Option([], help="These policies only; default: all that work with PRMs."),
+) -> None:
+    """Print what every strategy reaches, from the stored pools and searches; --write keeps it by problem."""
+    from tts_lab import strategies as tables
+    from tts_lab.recipe import FULL
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.optimal import STRATEGY
+    from tts_utils.store import manifest
+
+    started = time.perf_counter()
+    names = policy or [spec.name for spec in FULL.policies if FULL.prms_of(spec)]
+    for dataset in FULL.search_sets:
+        for name in names:
+            frame = tables.outcomes(FULL, dataset, name, lab_dir())
+            if frame.empty:
+                typer.echo(f"{dataset}, {name}: no pool is stored")
+                continue
+            typer.echo(f"\n## {dataset}, {name}\n")
+            by = ["prm", *STRATEGY, "budget"]
+            _print(frame.groupby(by, sort=False, observed=True)["right"].mean().unstack().reset_index())
+            if write:
+                path = tables.write(frame, dataset)
+                seconds = time.perf_counter() - started
+                command = "python -m tts_lab strategies --write"
+                manifest.record_files([path], data=lab_dir(), command=command, seconds=seconds)
 
 
 @app.command()

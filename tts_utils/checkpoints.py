@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tts_utils.data_folder import layers, places
+from tts_utils.data_folder import fetch_hint, layers, places
 
 
 class UnknownModel(ValueError):
@@ -138,7 +138,7 @@ def find_model(name_or_path: str) -> str:
     raise UnknownModel(
         f"no model named {name_or_path!r}: not a folder with a config.json, not a Hub id such as "
         f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in models/ of "
-        f"{places()})"
+        f"{places()}){fetch_hint(f'models/{name_or_path}', f'models/{name_or_path}')}"
     )
 
 

@@ -30,6 +30,7 @@ from tts_utils.imports import cli as cli_import
 from tts_utils.prm_bench import cli as cli_prm_bench
 from tts_utils.recipes import cli as cli_recipes
 from tts_utils.records import SamplingConfig
+from tts_utils.store import cli as cli_store
 from tts_utils.store import files as table_files
 from tts_utils.store import fill, manifest, misses
 from tts_utils.tree_search import TreeSearch
@@ -291,6 +292,7 @@ def print_report(
 
 
 app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
+app.command("fetch")(_says_what_is_wrong(cli_store.fetch))
 app.command("run")(_says_what_is_wrong(cli_recipes.run))
 
 

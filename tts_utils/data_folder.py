@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -117,8 +118,17 @@ def find(name: str, data: Path | None = None) -> Path:
     """
     if path := look_up(name, data):
         return path
-    fetch = "" if clone_dir() else f"; fetch it with: tts fetch {name}"
-    raise DataDirError(f"no {name} in {places(data)}{fetch}")
+    raise DataDirError(f"no {name} in {places(data)}{fetch_hint(name, name, data)}")
+
+
+def fetch_hint(prefix: str, part: str, data: Path | None = None) -> str:
+    """The end of a message where files under ``prefix`` are shipped, not here: what fetches them, else ""."""
+    if PACKAGED not in layers(data) or not (PACKAGED / MANIFEST).is_file():
+        return ""
+    names = [name for name in _listed(PACKAGED / MANIFEST) if f"{name}/".startswith(f"{prefix}/")]
+    if all((cache_dir() / name).is_file() for name in names):
+        return ""
+    return f"; it is shipped, and not fetched yet: tts fetch {part}"
 
 
 def places(data: Path | None = None) -> str:
@@ -133,6 +143,11 @@ def dataset_name(name: str) -> str:
     ('problems', 'lab-500')
     """
     return Path(name).stem if name.endswith(".jsonl") else name
+
+
+@functools.cache
+def _listed(path: Path) -> tuple[str, ...]:
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["files"])
 
 
 @functools.cache

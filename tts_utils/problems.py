@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_utils.answers import extract_answer
-from tts_utils.data_folder import layers, look_up
+from tts_utils.data_folder import fetch_hint, layers, look_up
 from tts_utils.records import Problem
 
 HUB_DATASETS = {
@@ -66,7 +66,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
     known = sorted({*stored, *HUB_DATASETS})
     raise ProblemError(
         f"unknown data set {name!r}; there is {', '.join(known)}, or give the path of a .jsonl file "
-        "or the owner/name of a Hub data set"
+        f"or the owner/name of a Hub data set{fetch_hint(f'problems/{name}.jsonl', name, data)}"
     )
 
 
@@ -106,8 +106,8 @@ def _load_hub(name: str) -> tuple[Problem, ...]:
         import datasets
     except ImportError as exc:
         raise ProblemError(
-            f"data set {name!r} comes from the Hugging Face Hub, which needs: pip install datasets; "
-            "or give the path of a .jsonl file"
+            f"data set {name!r} comes from the Hugging Face Hub, which needs the package datasets: "
+            "pip install datasets (or the extra: tts-utils[hub]); or give the path of a .jsonl file"
         ) from exc
     try:
         splits = datasets.load_dataset(repo)

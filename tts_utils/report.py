@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tts_utils import store
-from tts_utils.data_folder import data_dir, dataset_name, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, places
 from tts_utils.metrics import Interval, accuracy_interval, paired_difference
 from tts_utils.problems import dataset_option
 from tts_utils.records import Problem
@@ -68,7 +68,8 @@ def report(
         whose = f" of policy {policy!r}" if policy else ""
         fill = ["tts", "sample", "--policy", policy or "POLICY", "--dataset", dataset_option(dataset, data)]
         raise store.StoreMiss(
-            f"no samples{whose} on {dataset!r} are stored in {places(data)}; "
+            f"no samples{whose} on {dataset!r} are stored in {places(data)}"
+            f"{fetch_hint(f'samples/{name}', name, data)}; "
             f"fill them with: {shlex.join(fill)}"
         )
     rows, misses = [], []

@@ -5,6 +5,7 @@ the width of its container (a phone or a page), has a transparent ground, says e
 carries a description in words. ``say`` shows a paragraph whose numbers a cell has computed.
 """
 
+from tts_utils.charts.dial import judge_dial
 from tts_utils.charts.intervals import calibration, paired_differences, pass_at_1_distribution, rates
 from tts_utils.charts.lines import accuracy_by_budget, curves
 from tts_utils.charts.prose import interval, measured, say
@@ -19,6 +20,7 @@ __all__ = [
     "calibration",
     "curves",
     "interval",
+    "judge_dial",
     "measured",
     "paired_differences",
     "pass_at_1_distribution",

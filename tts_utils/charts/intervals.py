@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from tts_utils.charts.theme import INK, LEVEL_COLOURS, SERIES, dress, grouped, require, with_controls
+from tts_utils.charts.theme import (
+    INK,
+    LEVEL_COLOURS,
+    SERIES,
+    dress,
+    grouped,
+    listed,
+    require,
+    with_controls,
+)
 
 
 def paired_differences(
-    frame: pd.DataFrame, *, group: str | None = None, title: str = "difference, percentage points"
+    frame: pd.DataFrame,
+    *,
+    group: str | None = None,
+    menu: str | Sequence[str] | None = None,
+    title: str = "difference, percentage points",
 ) -> alt.LayerChart:
     """Differences with their intervals as dots and bars, against a line at zero.
 
@@ -19,20 +33,24 @@ def paired_differences(
         frame: columns ``comparison`` (the row's name), ``difference``, ``low``, ``high`` (fractions: 0.01 is
             one percentage point), ``n``; drawn in the order of the rows.
         group: a column that splits each row into colours and shapes, e.g. "policy".
+        menu: a column, or several, whose values a menu under the chart chooses from. The horizontal axis
+            stays the same for all of them.
     """
     require(
         frame,
         "paired_differences",
-        ["comparison", "difference", "low", "high", "n", *([group] if group else [])],
+        ["comparison", "difference", "low", "high", "n", *listed(group), *listed(menu)],
     )
     shown = frame.assign(**{f"{name}_pp": 100 * frame[name] for name in ("difference", "low", "high")})
     order = list(dict.fromkeys(frame["comparison"]))
     row = alt.Y("comparison:N", sort=order, title=None, axis=alt.Axis(labelLimit=150))
     place, shape = grouped(frame, group, alt.YOffset)
     base = alt.Chart(shown, height=alt.Step(22 if group else 30), width="container")
-    zero = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=INK, strokeDash=[4, 3]).encode(x="zero:Q")
+    zero = base.mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.datum(0))
+    ends = [min(0.0, float(shown["low_pp"].min())), max(0.0, float(shown["high_pp"].max()))]
+    scale = alt.Scale(domain=ends) if menu else alt.Undefined
     bar = base.mark_rule(strokeWidth=2).encode(
-        alt.X("low_pp:Q", title=title), alt.X2("high_pp:Q"), row, **place
+        alt.X("low_pp:Q", title=title, scale=scale), alt.X2("high_pp:Q"), row, **place
     )
     dot = base.mark_point(filled=True, size=70, opacity=1).encode(
         alt.X("difference_pp:Q"),
@@ -48,12 +66,17 @@ def paired_differences(
         **place,
         **shape,
     )
+    first, where = frame, ""
+    for name in listed(menu):
+        value = first[name].iloc[0]
+        first, where = first[first[name] == value], f"{where}, {name} {value}"
     said = [
         f"{row.comparison}{f', {getattr(row, group)}' if group else ''}: {100 * row.difference:+.1f} "
         f"({100 * row.low:+.1f} to {100 * row.high:+.1f})"
-        for row in frame.itertuples()
+        for row in first.itertuples()
     ]
-    return dress(alt.layer(zero, bar, dot), f"{title}, with 95 % intervals. {'; '.join(said)}.")
+    about = f"{title}, with 95 % intervals{where}. {'; '.join(said)}."
+    return dress(with_controls(alt.layer(zero, bar, dot), frame, menu), about)
 
 
 def rates(

@@ -120,7 +120,9 @@ def _banded(
     x_format: str,
     height: int,
     points: bool = True,
+    only: Any = None,
 ) -> alt.LayerChart:
+    """Bands, lines and points; ``only`` filters the rows they are drawn from."""
     styles = styles_of(names)
     labels = [style.label for style in styles]
     legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1)
@@ -133,6 +135,8 @@ def _banded(
     vertical = alt.Scale(domain=span(shown, "low", "high"))
     pick = alt.selection_point(fields=["series"], bind="legend", name="series_picked")
     base = alt.Chart(shown, height=height, width="container")
+    if only is not None:
+        base = base.transform_filter(only)
     fade = alt.when(pick)
     band = base.mark_area().encode(
         cost,

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tts_utils import answers, voting
-from tts_utils.data_folder import data_dir, dataset_name, look_up, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, look_up, places
 from tts_utils.problems import load_problems
 from tts_utils.records import Problem, SamplingConfig, SearchResult
 from tts_utils.store import files as table_files
@@ -98,9 +98,10 @@ def find_table(
     if default in found or not found:
         if not found:
             fill = misses.command(default, 1 if greedy else 64, named, data)
+            hint = fetch_hint(table_files.folder_of(kind, dataset, policy, prm), dataset, data)
             raise StoreMiss(
-                f"no {misses.words(default)} are stored in {places(data)}{_stored_policies(data, dataset)}; "
-                f"fill them with: {fill}"
+                f"no {misses.words(default)} are stored in {places(data)}{_stored_policies(data, dataset)}"
+                f"{hint}; fill them with: {fill}"
             )
         return default
     if len(found) > 1:

@@ -279,10 +279,10 @@ def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "")
     Raises:
         DamagedTable, ForeignTable: a file among them cannot be read or names no configuration.
     """
-    within = [kind, *(slug(name) for name in (dataset, policy, prm) if name)]
+    within = folder_of(kind, dataset, policy, prm)
     found = {}
     for layer in data_folder.layers(data):
-        for path in sorted(layer.joinpath(*within).rglob("*.parquet")):
+        for path in sorted((layer / within).rglob("*.parquet")):
             if path.name.startswith("."):
                 continue
             table = table_of_file(check_file(path))
@@ -294,6 +294,11 @@ def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "")
                 )
             found[table.relative] = table
     return [found[name] for name in sorted(found)]
+
+
+def folder_of(kind: str, dataset: str, policy: str = "", prm: str = "") -> str:
+    """The folder of the tables of a kind, relative to a data directory."""
+    return "/".join([kind, *(slug(name) for name in (dataset, policy, prm) if name)])
 
 
 def _files(table: Table, data: Path) -> list[Path]:
@@ -308,6 +313,8 @@ def _files_in(folder: Path, table: Table) -> list[Path]:
 
 def _check_hash(table: Table, data: Path) -> None:
     path = table.path(data)
+    if not path.exists():
+        return
     for _ in range(2):  # the second time with the manifest that another process has written meanwhile
         listed = manifest.load(data).get(table.relative)
         if listed is None or not path.exists():

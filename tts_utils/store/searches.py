@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from tts_utils import mdp, search
-from tts_utils.data_folder import data_dir, dataset_name, places
+from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, places
 from tts_utils.problems import dataset_option, fingerprint, load_problems
 from tts_utils.protocols import TOO_LONG, first_indices
 from tts_utils.records import (
@@ -303,7 +303,8 @@ def _find(
     if config is not None or not found:
         raise StoreMiss(
             f"no searches {tree_search.label} of policy {policy!r} with PRM {prm!r} on {wanted.dataset!r} "
-            f"are stored in {places(data)} with {wanted.sampling}; fill them with: "
+            f"are stored in {places(data)} with {wanted.sampling}"
+            f"{fetch_hint(wanted.relative, wanted.dataset, data)}; fill them with: "
             f"{command(wanted, tree_search, dataset, data)}"
         )
     if len(found) > 1:

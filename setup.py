@@ -1,0 +1,28 @@
+"""Puts into the wheel what is small of the data: the manifest of what is shipped, and the paper's numbers.
+
+Everything else of ``data/`` is fetched by ``tts fetch``. All other settings stand in pyproject.toml.
+"""
+
+import shutil
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+class BuildWithData(build_py):
+    """build_py that also copies data/manifest.json and data/paper/ to tts_utils/shipped/."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:  # the clone's own data/ is read
+            return
+        target = Path(self.build_lib) / "tts_utils" / "shipped"
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "data" / "manifest.json", target)
+        shutil.copytree(ROOT / "data" / "paper", target / "paper", dirs_exist_ok=True)
+
+
+setup(cmdclass={"build_py": BuildWithData})
