@@ -219,14 +219,14 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_the_setup_tells_configurations_apart_and_the_revision_stays(change, tmp_path):
+def test_the_settings_tells_configurations_apart_and_the_revision_stays(change, tmp_path):
     folder = policy_folder(tmp_path)
-    before = checkpoints.revision_of(str(folder)), checkpoints.setup_of(str(folder))
+    before = checkpoints.revision_of(str(folder)), checkpoints.settings_of(str(folder))
     changed(folder / "config.json", transformers_version="9.9")  # who saved it does not matter
-    assert (checkpoints.revision_of(str(folder)), checkpoints.setup_of(str(folder))) == before
+    assert (checkpoints.revision_of(str(folder)), checkpoints.settings_of(str(folder))) == before
     change(folder)
     assert checkpoints.revision_of(str(folder)) == before[0]  # that of the weights, as stored tables have it
-    assert checkpoints.setup_of(str(folder)) != before[1]
+    assert checkpoints.settings_of(str(folder)) != before[1]
 
 
 def test_another_template_does_not_continue_a_table_and_an_old_table_is_continued(tmp_path, monkeypatch):
@@ -239,14 +239,14 @@ def test_another_template_does_not_continue_a_table_and_an_old_table_is_continue
     (data / "problems/toy.jsonl").write_text(fakes.as_jsonl(fakes.problems(2)), encoding="utf-8")
     folder, config = policy_folder(tmp_path), SamplingConfig(max_tokens=4)
     old = load_policy(str(folder), "cpu", name="t")
-    old.setup = ""  # as tables have it that were made before it was noted
+    old.settings = ""  # as tables have it that were made before it was noted
     store.fill_samples("toy", old, 1, config, data=data)
     now = load_policy(str(folder), "cpu", name="t")
     assert store.fill_samples("toy", now, 2, config, data=data).added == 2
     (folder / "chat_template.jinja").write_text((folder / "chat_template.jinja").read_text() + " ")
     other = load_policy(str(folder), "cpu", name="t")
     with pytest.raises(
-        store.ForeignTable, match=r"policy_setup is .* its chat template, tokenizer or config"
+        store.ForeignTable, match=r"policy_settings is .* its chat template, tokenizer or config"
     ):
         store.fill_samples("toy", other, 3, config, data=data)
 

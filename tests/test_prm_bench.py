@@ -256,7 +256,7 @@ def test_a_live_prm_is_scored_once_and_goes_on(process, tmp_path, monkeypatch):
     asked = []
 
     class Live:
-        name, num_params, revision, setup = "live", 0, "r1", "s1"
+        name, num_params, revision, settings = "live", 0, "r1", "s1"
 
         def score(self, trajectories):
             asked.extend(trajectories)

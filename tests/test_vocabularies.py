@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from functools import cache
 
 import pytest
 
@@ -26,12 +27,17 @@ TEXTS = (
 )
 
 
+@cache
+def asked(name: str):
+    tokenizer = getattr(vocabularies, name)()
+    tokenizer.chat_template = TEMPLATES[name]
+    return tokenizer, prompts.family_of(tokenizer, [ARCHITECTURES[name]])
+
+
 @pytest.fixture(params=TEMPLATES)
 def model(request):
     """A vocabulary with its chat template, and the family it is asked as."""
-    tokenizer = copy.deepcopy(getattr(vocabularies, request.param)())
-    tokenizer.chat_template = TEMPLATES[request.param]
-    return tokenizer, prompts.family_of(tokenizer, [ARCHITECTURES[request.param]])
+    return asked(request.param)
 
 
 def ids(model, text: str) -> list[int]:
@@ -80,25 +86,22 @@ def test_a_turn_is_continued_by_the_tokens_that_were_written(model, text):
 
 def test_a_sentencepiece_policy_keeps_the_blank_before_its_first_word():
     """As vLLM's detokenizer gives it: ' Step 1.', of which the ids are those that were written."""
-    tokenizer = vocabularies.mistral()
+    tokenizer, _ = asked("mistral")
     written = tokenizer("Step 1.\n\n", add_special_tokens=False)["input_ids"]
     assert tokenizer.decode(written) == "Step 1.\n\n"  # what the decoder loses
     text = prompts.text_of(tokenizer, written)
     assert text == " Step 1.\n\n" and prompts.text_ids(tokenizer, text) == written
     state = State(Problem("p", "1 + 1?", "2"), (text,))
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.chat_template = DROPS
     assert prompts.state_ids(tokenizer, prompts.NO_SYSTEM, state)[-len(written) :] == written
 
 
 def test_a_vocabulary_that_does_not_read_text_as_written_is_refused():
     from tokenizers import normalizers
 
-    tokenizer = copy.deepcopy(vocabularies.mistral())
+    tokenizer = copy.deepcopy(asked("mistral")[0])
     tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Lowercase(), normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
     )
-    tokenizer.chat_template = DROPS
     with pytest.raises(prompts.UnknownModel, match=r"reads 'Step 1: add.*as 'step 1: add"):
         prompts.family_of(tokenizer)
 
@@ -108,7 +111,7 @@ TRAJECTORY = State(Problem("p", "Add 12, 30 and 7.", "49"), STEPS)
 
 
 def test_math_shepherd_reads_its_published_tokens():
-    form = FORMATS["math-shepherd"](vocabularies.mistral())
+    form = FORMATS["math-shepherd"](asked("mistral")[0])
     assert form.labels == (648, 387) and form.tag == 12902
     found = form.encode(TRAJECTORY)
     assert [found.ids[p] for p in found.positions] == [12902] * 3
@@ -119,8 +122,7 @@ def test_math_shepherd_reads_its_published_tokens():
 
 
 def test_rlhflow_reads_its_published_tokens_and_strips_every_step():
-    tokenizer = copy.deepcopy(vocabularies.llama3())
-    tokenizer.chat_template = LLAMA3
+    tokenizer, _ = asked("llama3")
     form = FORMATS["rlhflow"](tokenizer)
     assert form.labels == (10, 12)
     found = form.encode(TRAJECTORY)
@@ -137,8 +139,7 @@ def test_rlhflow_reads_its_published_tokens_and_strips_every_step():
 
 @pytest.mark.parametrize("strip", [False, True])
 def test_skywork_and_qwen_read_their_published_tokens_with_and_without_ends(strip):
-    tokenizer = copy.deepcopy(vocabularies.qwen())
-    tokenizer.chat_template = CHATML
+    tokenizer, _ = asked("qwen")
     steps = [step.strip() if strip else step.strip("\n") for step in STEPS]
     form = FORMATS["skywork"](tokenizer, strip)
     text = "Add 12, 30 and 7.\n" + "".join(step.replace("\n", " ") + "\n" for step in steps)

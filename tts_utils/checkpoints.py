@@ -158,10 +158,10 @@ def revision_of(source: str, model=None) -> str:
     return digest.hexdigest()[:16]
 
 
-NO_SETUP = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
+NO_SETTINGS = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
 """Entries of a configuration that say who saved it, not what it computes; the type is the weights' own."""
 
-_SETUP_FILES = (
+_SETTINGS_FILES = (
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -174,7 +174,7 @@ _SETUP_FILES = (
 )
 
 
-def setup_of(source: str, asked: object = "") -> str:
+def settings_of(source: str, asked: object = "") -> str:
     """A hash of what answers depend on besides weights: configuration, tokenizer, template, PRM format.
 
     Noted beside the revision, so that rows made with another template or configuration are told apart.
@@ -184,14 +184,14 @@ def setup_of(source: str, asked: object = "") -> str:
         asked: how it is asked, such as its :class:`tts_utils.prompts.Family`.
     """
     digest = hashlib.sha256(repr(asked).encode())
-    for name in _SETUP_FILES:
+    for name in _SETTINGS_FILES:
         path = Path(source) / name
         if not path.is_file():
             continue
         content = path.read_bytes()
         if name in ("config.json", "generation_config.json", "tokenizer_config.json"):
             with reading(source):
-                entries = {k: v for k, v in json.loads(content).items() if k not in NO_SETUP}
+                entries = {k: v for k, v in json.loads(content).items() if k not in NO_SETTINGS}
             content = json.dumps(entries, sort_keys=True).encode()
         digest.update(f"\n{name} {hashlib.sha256(content).hexdigest()}".encode())
     return digest.hexdigest()[:16]

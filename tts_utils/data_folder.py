@@ -19,7 +19,7 @@ import tts_utils
 OWN = "tts-data"
 MANIFEST = "manifest.json"
 TABLES = ("samples", "step_scores", "step_labels", "searches")
-OTHERS = ("problems", "models", "labels", "report", "paper", "logs")
+OTHERS = ("problems", "models", "labels", "report", "paper", "answers")
 PACKAGED = Path(__file__).resolve().parent / "shipped"  # in a wheel: the manifest, and what is small
 
 

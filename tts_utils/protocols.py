@@ -34,7 +34,7 @@ class Policy(Protocol):
 
     Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
     state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them); and
-    ``setup`` tells two configurations or chat templates of the same weights apart, as it does for PRMs.
+    ``settings`` tells two configurations or chat templates of the same weights apart, as it does for PRMs.
     """
 
     name: str

@@ -13,7 +13,7 @@ from tts_utils.checkpoints import (
     refuse_pickles,
     refuse_stateful,
     revision_of,
-    setup_of,
+    settings_of,
 )
 from tts_utils.protocols import BackendError, Policy
 
@@ -85,7 +85,7 @@ def load_policy(
             load = functools.partial(load_server_policy, server_url=server_url)
         revision = f"{revision_of(source)} {backend}".strip()
         policy = load(source, name, num_params=num_params_of(source), revision=revision, **options)
-    policy.setup = setup_of(source, policy.family)
+    policy.settings = settings_of(source, policy.family)
     return policy
 
 

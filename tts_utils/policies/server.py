@@ -107,7 +107,7 @@ class ServerPolicy:
     and possible.
     """
 
-    setup = ""
+    settings = ""
 
     def __init__(
         self,

@@ -181,7 +181,7 @@ class VLLMPolicy:
     near the border of two tokens, for the probabilities. Its streams are not the transformers backend's.
     """
 
-    setup = ""
+    settings = ""
 
     def __init__(
         self,

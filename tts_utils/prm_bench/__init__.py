@@ -182,7 +182,7 @@ def score_solutions(
     Raises:
         ProblemError: the file holds scores of another PRM, or of another version of this one.
     """
-    made_by = {name: getattr(prm, name, "") for name in ("revision", "setup")}
+    made_by = {name: getattr(prm, name, "") for name in ("revision", "settings")}
     said = {"prm": prm.name, **{key: value for key, value in made_by.items() if value}}
     found = dict(_kept(path, said))
     todo = [solution for solution in solutions if solution.solution_id not in found]

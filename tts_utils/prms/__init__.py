@@ -19,7 +19,7 @@ does the batching.
 from __future__ import annotations
 
 from tts_utils.backends import COUNT, FLAG, check_backend, check_options
-from tts_utils.checkpoints import find_model, refuse_stateful, revision_of, setup_of
+from tts_utils.checkpoints import find_model, refuse_stateful, revision_of, settings_of
 from tts_utils.prms.formats import load_format
 from tts_utils.prms.heads import load_head_model
 from tts_utils.prms.transformers import TransformersPRM
@@ -65,12 +65,12 @@ def load_prm(
     check_options(backend, options, OPTIONS[backend], others=backend == "vllm")
     source = find_model(name_or_path)
     strip = options.pop("strip", False)
-    setup = setup_of(source, "stripped" if strip else "")
+    settings = settings_of(source, "stripped" if strip else "")
     if backend == "vllm":
         from tts_utils.prms.vllm import load_vllm_prm
 
         prm = load_vllm_prm(name_or_path, name, strip=strip, **options)
-        prm.setup = setup
+        prm.settings = settings
         return prm
     text_format = load_format(source, strip)
     model = load_head_model(source, text_format.head, device)
@@ -80,5 +80,5 @@ def load_prm(
     prm = TransformersPRM(
         name or name_or_path, model, text_format, revision=revision_of(source, model), **budget | options
     )
-    prm.setup = setup
+    prm.settings = settings
     return prm

@@ -105,7 +105,7 @@ def _num_params(source: str, config, head: str) -> int:
 class VLLMPRM:
     """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter."""
 
-    setup = ""
+    settings = ""
 
     def __init__(
         self,
