@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
 from tts_utils.checkpoints import (
     find_model,
@@ -70,23 +68,25 @@ def load_policy(
             "backend 'server' needs one, and the others take none"
         )
     source = find_model(name_or_path)
-    name = name or name_or_path
+    policy = _load(source, name or name_or_path, device, backend, server_url, options)
+    policy.settings = settings_of(source, policy.family)
+    return policy
+
+
+def _load(source: str, name: str, device: str | None, backend: str, server_url: str, options: dict):
     if backend == "transformers":
         from tts_utils.policies.transformers import TransformersPolicy
 
         tokenizer, model = load_checkpoint(source, device)
-        policy = TransformersPolicy(name, model, tokenizer, revision=revision_of(source, model), **options)
-    else:
-        if backend == "vllm":
-            from tts_utils.policies.vllm import load_vllm_policy as load
-        else:
-            from tts_utils.policies.server import load_server_policy
+        return TransformersPolicy(name, model, tokenizer, revision=revision_of(source, model), **options)
+    facts = {"num_params": num_params_of(source), "revision": f"{revision_of(source)} {backend}".strip()}
+    if backend == "vllm":
+        from tts_utils.policies.vllm import load_vllm_policy
 
-            load = functools.partial(load_server_policy, server_url=server_url)
-        revision = f"{revision_of(source)} {backend}".strip()
-        policy = load(source, name, num_params=num_params_of(source), revision=revision, **options)
-    policy.settings = settings_of(source, policy.family)
-    return policy
+        return load_vllm_policy(source, name, **facts, **options)
+    from tts_utils.policies.server import load_server_policy
+
+    return load_server_policy(source, name, server_url, **facts, **options)
 
 
 def load_checkpoint(source: str, device: str | None = None):

@@ -32,6 +32,9 @@ EXTRA = "<extra_0>"
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
 
+MAX_TEXTS = 50_000
+"""Texts whose token ids a format keeps."""
+
 
 class Encoded(NamedTuple):
     """A trajectory as a PRM reads it.
@@ -123,6 +126,7 @@ class RLHFlowFormat:
 
     def __init__(self, tokenizer) -> None:
         self.tokenizer = tokenizer
+        self._plain = _Plain(tokenizer)
         self.labels = _labels(tokenizer)
         if len({*self.labels, tokenizer.unk_token_id}) < 3:
             raise UnknownModel(
@@ -137,7 +141,7 @@ class RLHFlowFormat:
         turns = [f"{trajectory.problem.text} {first}", *others]
         frame = self._frame(len(turns))
         ids, positions = [], []
-        for t, content in enumerate(_plain(self.tokenizer, [turn.strip() for turn in turns])):
+        for t, content in enumerate(self._plain([turn.strip() for turn in turns])):
             ids += frame[2 * t] + content + frame[2 * t + 1]
             positions.append(len(ids) - 1)
             ids.append(self.labels[0])
@@ -168,6 +172,7 @@ class SkyworkFormat:
     def __init__(self, tokenizer, strip: bool = False) -> None:
         self.tokenizer = tokenizer
         self.strip = strip
+        self._plain = _Plain(tokenizer)
         newline = tokenizer.encode("\n", add_special_tokens=False)
         if tokenizer.bos_token_id is None or len(newline) != 1:
             raise UnknownModel(
@@ -178,7 +183,7 @@ class SkyworkFormat:
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
         lines = [_without_ends(step, self.strip).replace("\n", " ") for step in trajectory.steps]
-        question, *steps = _plain(self.tokenizer, [trajectory.problem.text + "\n", *lines])
+        question, *steps = self._plain([trajectory.problem.text + "\n", *lines])
         ids, positions = [self.tokenizer.bos_token_id, *question], []
         for step in steps:
             ids += [*step, self.newline]
@@ -203,6 +208,7 @@ class QwenMathFormat:
     def __init__(self, tokenizer, strip: bool = False) -> None:
         self.tokenizer = tokenizer
         self.strip = strip
+        self._plain = _Plain(tokenizer)
         extra = tokenizer.encode(EXTRA, add_special_tokens=False)
         if len(extra) != 1 or extra[0] == tokenizer.unk_token_id:
             raise UnknownModel(f"this tokenizer has no token {EXTRA!r}: not a Qwen2.5-Math-PRM")
@@ -214,7 +220,7 @@ class QwenMathFormat:
         """See :class:`Format`."""
         asked = strip_separator(clean(trajectory.problem.text, (EXTRA,)))
         texts = [_without_ends(clean(step, (EXTRA,)), self.strip) for step in trajectory.steps]
-        question, *steps = _plain(self.tokenizer, [asked, *texts])
+        question, *steps = self._plain([asked, *texts])
         ids, positions = self.frame[0] + question + self.frame[1], []
         for step in steps:
             ids += [*step, self.extra]
@@ -260,14 +266,31 @@ def _without_ends(step: str, strip: bool) -> str:
     return step.strip() if strip else strip_separator(step)
 
 
-def _plain(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+class _Plain:
     """Ids of texts in which nothing is a special token, whatever it looks like.
 
-    Added tokens that are not special (Qwen's ``<tool_call>``) are still read whole; they mark nothing.
+    Added tokens that are not special (Qwen's ``<tool_call>``) are still read whole; they mark nothing. A
+    search asks for the steps of a path again at every depth, so that ids are kept for a while.
     """
-    return tokenizer(
-        [clean(text) for text in texts], add_special_tokens=False, split_special_tokens=True, verbose=False
-    )["input_ids"]
+
+    def __init__(self, tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            if len(self._known) >= MAX_TEXTS:
+                self._known.clear()
+                new = list(dict.fromkeys(texts))
+            encoded = self._tokenizer(
+                [clean(text) for text in new],
+                add_special_tokens=False,
+                split_special_tokens=True,
+                verbose=False,
+            )
+            self._known.update(zip(new, encoded["input_ids"], strict=True))
+        return [self._known[text] for text in texts]
 
 
 def _chat_frame(tokenizer, chat: Sequence[tuple[str, str]]) -> list[list[int]]:
