@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("generation", "prm_scoring", "search", "analysis")
+NAMES = ("generation", "prm_scoring", "search", "analysis", "grouping")
 
 
 def main() -> None:

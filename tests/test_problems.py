@@ -315,9 +315,9 @@ def test_levels_as_pandas_writes_them_and_a_byte_order_mark(tmp_path):
 
 
 def test_sizes_are_limited_by_name(tmp_path):
-    with pytest.raises(ProblemError, match="1,000,001 characters.*limit, 1,000,000"):
+    with pytest.raises(ProblemError, match=r"1,000,001 characters.*limit, 1,000,000"):
         load_problems(write(tmp_path, {**GOOD, "problem": "x" * 1_000_001}))
-    with pytest.raises(ProblemError, match="line 1.*not JSON"):
+    with pytest.raises(ProblemError, match=r"line 1.*not JSON"):
         load_problems(write(tmp_path, "[" * 100_000))
 
 

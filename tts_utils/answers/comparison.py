@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from tts_utils.answers.forms import Form, literal, proportional, same_forms
+from tts_utils.answers.forms import Form, as_complex, literal, proportional, same_forms
 from tts_utils.answers.kinds import kind, letters
 from tts_utils.answers.maths import MathProcess
 from tts_utils.answers.regions import Region
 from tts_utils.answers.spelling import MAX_CHARS, Spelling, split_list
-from tts_utils.answers.structure import Node, read
+from tts_utils.answers.structure import Node, expressions, read
 
 POINTS = 8
 _NEVER_EQUAL = ({"integer"}, {"integer", "words"}, {"integer", "list"}, {"words", "list"})
@@ -32,6 +32,31 @@ class Comparison:
         self.process, self.seconds = process, seconds
         self._end = process.spent + budget
         self._forms: dict[str, Form | None] = {}
+
+    def read_ahead(self, keys: Iterable[str]) -> None:
+        """Have the expressions in tidy answers read together, so that ``same`` need not wait for each."""
+        texts = {text for key in keys if kind(key) == "maths" for text in expressions(read(key))}
+        new = [text for text in texts if text not in _INFINITE and literal(text, POINTS) is None]
+        self._forms.update(self.process.forms(sorted(new), self.seconds, self._end) if new else {})
+
+    def probe(self, key: str) -> tuple[int, complex]:
+        """Return how many values an answer has, 0 where they are not known, and their sum.
+
+        Two answers with as many values and another sum are different, which is quickly seen.
+        """
+        if kind(key) != "maths" or key.endswith(r"\%"):
+            return 0, 0j
+        node = read(key)
+        if node.names or node.shape not in ("value", "list", "tuple", "matrix"):
+            return 0, 0j
+        total, parts = 0j, node.parts or (node,)
+        for part in parts:
+            form = self._forms.get(part.text) or literal(part.text, POINTS)
+            plain = part.shape == "value" and not part.names and form is not None and not form.decimal
+            if not plain or form.state != "known" or form.values[-1] is None:
+                return 0, 0j
+            total += as_complex(form.values[-1])
+        return len(parts), total
 
     def same(self, a: Spelling, b: Spelling) -> bool:
         """Say whether two answers are the same; units count where both have one."""

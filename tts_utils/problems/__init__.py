@@ -153,7 +153,8 @@ def _as_problem(row: Mapping[str, Any], place: str, default_id: str) -> Problem:
         raise ProblemError(f"{place}: no text; give it in the field 'problem' or 'question'")
     if len(values["text"]) > MAX_CHARS:
         raise ProblemError(
-            f"{place}: a problem of {len(values['text']):,} characters is longer than the limit, {MAX_CHARS:,}"
+            f"{place}: a problem of {len(values['text']):,} characters is longer than the limit, "
+            f"{MAX_CHARS:,}"
         )
     solution = solution_of(row, place)
     answer, worked = gold_of(row, place)

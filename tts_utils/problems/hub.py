@@ -21,12 +21,12 @@ def read_hub(name: str) -> tuple[str, list[tuple[str, dict[str, Any]]]]:
 
     Args:
         name: one of ``HUB_DATASETS``, or "owner/name", "owner/name+configuration",
-            "owner/name+configuration+split"; an empty part is none named. Without a split it is "test", or the
-            only one.
+            "owner/name+configuration+split"; an empty part is none named. Without a split it is "test", or
+            the only one.
 
     Raises:
-        ProblemError: ``datasets`` is not installed, the Hub cannot give the set, or the split or configuration
-            is not named and there are several; the message lists them.
+        ProblemError: ``datasets`` is not installed, the Hub cannot give the set, or the split or
+            configuration is not named and there are several; the message lists them.
     """
     try:
         import datasets
