@@ -7,7 +7,7 @@ when the tables change. A number that is no result may be typed if a mark in its
 
 In a code cell the mark is a comment, ``# numbers | setting: 64``, for the strings given to ``say``. Free are
 whole numbers below ten that stand alone; references ("Table 2", "Lesson 4"), years of citations, minutes,
-"95 % interval"; and what is code. A mark for a number that is not there is an error too. A page without results
+"95 % interval"; and what is code. A mark for a number that is not there is an error too. A page of no results
 (an exam, a price list) may be marked as a whole: ``example: *``. Needs no package.
 """
 
@@ -100,13 +100,21 @@ def prose_problems(text: str, marks: list[str], all_at_once: bool = False) -> li
 
 
 def said(source: str) -> str:
-    """The typed parts of the strings that a cell gives to ``say``."""
-    pieces = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "say":
-            for argument in node.args:
-                pieces += [_typed_text(argument)]
-    return "\n".join(pieces)
+    """The typed parts of the strings that a cell gives to ``say``, as they are or by a name."""
+    nodes = list(ast.walk(ast.parse(source)))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    given = [
+        argument
+        for call in calls
+        if getattr(call.func, "attr", getattr(call.func, "id", "")) == "say"
+        for argument in call.args
+    ]
+    names = {argument.id for argument in given if isinstance(argument, ast.Name)}
+    for node in nodes:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if names & {target.id for target in targets if isinstance(target, ast.Name)}:
+            given.append(getattr(node, "value", None))
+    return "\n".join(_typed_text(argument) for argument in given)
 
 
 def _typed_text(node: ast.AST) -> str:

@@ -12,6 +12,7 @@ from tts_utils.answers.maths import MathProcess
 from tts_utils.answers.regions import Region
 from tts_utils.answers.spelling import MAX_CHARS, Spelling, split_list
 from tts_utils.answers.structure import Node, expressions, read
+from tts_utils.answers.verdicts import Verdicts
 
 POINTS = 8
 _NEVER_EQUAL = ({"integer"}, {"integer", "words"}, {"integer", "list"}, {"words", "list"})
@@ -23,20 +24,29 @@ class Comparison:
 
     Attributes:
         process: the process; it starts when it is first needed.
+        verdicts: those that were stored, which are taken as they are.
         seconds: processor time for one expression, or one pair that math-verify is asked about.
         budget: processor time for all questions together; when it is used up, what has not been read yet is
             equal to nothing but itself.
     """
 
-    def __init__(self, process: MathProcess, seconds: float, budget: float = float("inf")) -> None:
-        self.process, self.seconds = process, seconds
+    def __init__(
+        self, process: MathProcess, verdicts: Verdicts, seconds: float, budget: float = float("inf")
+    ) -> None:
+        self.process, self.verdicts, self.seconds = process, verdicts, seconds
+        self._uses = 0  # of the process, whether it had to be asked or remembered
         self._end = process.spent + budget
         self._forms: dict[str, Form | None] = {}
+        self._read: set[str] = set()  # texts that the process has read
 
     def read_ahead(self, keys: Iterable[str]) -> None:
         """Have the expressions in tidy answers read together, so that ``same`` need not wait for each."""
-        texts = {text for key in keys if kind(key) == "maths" for text in expressions(read(key))}
+        keys = sorted(key for key in keys if kind(key) == "maths")
+        if len(keys) < 3 or self.verdicts.hold_any(keys):
+            return
+        texts = {text for key in keys for text in expressions(read(key))}
         new = [text for text in texts if text not in _INFINITE and literal(text, POINTS) is None]
+        self._read.update(new)
         self._forms.update(self.process.forms(sorted(new), self.seconds, self._end) if new else {})
 
     def probe(self, key: str) -> tuple[int, complex]:
@@ -44,7 +54,7 @@ class Comparison:
 
         Two answers with as many values and another sum are different, which is quickly seen.
         """
-        if kind(key) != "maths" or key.endswith(r"\%"):
+        if kind(key) != "maths" or key.endswith(r"\%") or self.verdicts.is_noting:
             return 0, 0j
         node = read(key)
         if node.names or node.shape not in ("value", "list", "tuple", "matrix"):
@@ -80,7 +90,13 @@ class Comparison:
             return _same_items(split_list(a), split_list(b))
         if "words" in kinds:
             return kinds <= {"words", "letters"} and letters(a) == letters(b)
-        return self._same_nodes(read(a), read(b))
+        return self.verdicts.of(a, b, lambda: self._decide(a, b))
+
+    def _decide(self, a: str, b: str) -> tuple[bool, bool]:
+        """Whether two answers that are not plain are the same, and whether that took the process."""
+        uses = self._uses
+        verdict = self._same_nodes(read(a), read(b))
+        return verdict, self._uses > uses
 
     def _same_percents(self, a: str, b: str) -> bool:
         r"""Decide for an answer and ``x\%``, which is x as well as a hundredth of x."""
@@ -192,7 +208,10 @@ class Comparison:
 
     def _form(self, text: str) -> Form:
         form = self._forms.get(text) or literal(text, POINTS)
+        self._uses += text in self._read
         if form is None:
+            self._uses += 1
+            self._read.add(text)
             form = self.process.form(text, self._time())
         self._forms[text] = form
         return form
@@ -200,6 +219,7 @@ class Comparison:
     def _ask(self, a: str, b: str) -> bool:
         if re.search(r"\\text(?![A-Za-z])|\\%", a + b):
             return False  # math-verify would drop words
+        self._uses += 1
         return self.process.equal(a, b, self._time())
 
     def _time(self) -> float:
