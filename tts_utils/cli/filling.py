@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -56,6 +57,7 @@ def sample(
     loaded = problems.load_problems(dataset)
     if source := loaded[0].meta.get("source"):  # of a Hub set: its configuration and split
         typer.echo(f"{len(loaded):,} problems of {source}", err=True)
+    _say_where()
     with Progress() as bar:
         filled = store.fill_samples(
             dataset,
@@ -98,6 +100,7 @@ def score(
     if not table_files.stored_rows(samples, data_folder.data_dir()):
         first = misses.command(samples, 64, dataset, data_folder.data_dir())
         raise store.StoreMiss(f"there is nothing to score yet; first run: {first}")
+    _say_where()
     with Progress() as bar:
         filled = store.fill_step_scores(
             samples,
@@ -152,6 +155,7 @@ def search(
     config = sampling_of(temperature, seed, False, max_tokens, top_p)
     fill.refuse_copies(n, config)
     loaded = problems.load_problems(dataset)
+    _say_where()
     with Progress("tree") as bar:
         filled = store.fill_searches(
             dataset,
@@ -165,6 +169,13 @@ def search(
             progress=bar,
         )
     _say(filled)
+
+
+def _say_where() -> None:
+    """Say which folder rows go to, where nobody chose it."""
+    if not os.environ.get("TTS_DATA"):
+        where = data_folder.data_dir()
+        typer.echo(f"rows go to {where}, your own folder (TTS_DATA names another one)", err=True)
 
 
 def _say(filled: store.Filled) -> None:

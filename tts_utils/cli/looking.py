@@ -53,6 +53,9 @@ def print_report(
         typer.echo(frame.to_json(orient="records", lines=True), nl=False)
     else:
         typer.echo("\n".join(page.lines(frame, dataset, everything)))
+    name = data_folder.dataset_name(dataset)
+    if more := sum(data_folder.not_fetched(f"{kind}/{name}") for kind in data_folder.TABLES):
+        typer.echo(f"{more} more tables of {name} are shipped, and not fetched: tts fetch {name}", err=True)
 
 
 def verify() -> None:
@@ -61,7 +64,7 @@ def verify() -> None:
     for data in data_folder.layers():
         if data == data_folder.PACKAGED or not data.is_dir() or not any(data.glob("[!.]*")):
             continue
-        bad += store.verify(data, whole=data != cache)
+        bad += store.verify(data, whole=data != cache, shipped=data in data_folder.shipped())
         count = sum((data / name).is_file() for name in manifest.load(data))
         good.append(f"{count} files in {data} are as its manifest says")
     if not good:
