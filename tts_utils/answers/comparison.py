@@ -212,7 +212,7 @@ class Comparison:
         if form is None:
             self._uses += 1
             self._read.add(text)
-            form = self.process.form(text, self._time())
+            form = self.process.forms([text], self.seconds, self._end)[text]
         self._forms[text] = form
         return form
 
@@ -220,10 +220,9 @@ class Comparison:
         if re.search(r"\\text(?![A-Za-z])|\\%", a + b):
             return False  # math-verify would drop words
         self._uses += 1
-        return self.process.equal(a, b, self._time())
-
-    def _time(self) -> float:
-        return max(0.01, min(self.seconds, self._end - self.process.spent))
+        if self.process.spent >= self._end:
+            return False
+        return self.process.equal(a, b, self.seconds)
 
 
 def _match(a: Sequence, b: Sequence, same: Callable[[object, object], bool]) -> bool:

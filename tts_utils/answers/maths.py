@@ -81,7 +81,7 @@ class MathProcess:
                     continue
                 some = [text for text in new[:TOGETHER] if len(text) <= MAX_CHARS]
                 for text, reply in zip(
-                    some, self._replies([{"read": t} for t in some], seconds), strict=False
+                    some, self._replies([{"read": t} for t in some], seconds, end), strict=False
                 ):
                     self.parses += 1
                     found[text] = BEYOND if reply is None else _as_form(reply)
@@ -136,8 +136,11 @@ class MathProcess:
                 f"the process that compares answers did not start; see why: {' '.join(command)}"
             )
 
-    def _replies(self, questions: list[dict], seconds: float) -> list[dict | None]:
-        """Send questions together; return the reply to each, up to a None where the process ended."""
+    def _replies(self, questions: list[dict], seconds: float, end: float = float("inf")) -> list[dict | None]:
+        """Send questions together; return the reply to each, up to a None where the process ended.
+
+        It is ended where :attr:`spent` reaches ``end`` before the last reply.
+        """
         if self._process is None or self._process.poll() is not None:
             self._start()
         terms = {"seconds": seconds, "patience": PATIENCE}
@@ -147,13 +150,13 @@ class MathProcess:
             with contextlib.suppress(BrokenPipeError):  # a death is seen below
                 self._process.stdin.write("".join(lines))
                 self._process.stdin.flush()
-            while len(replies) < len(questions) and None not in replies:
+            while len(replies) < len(questions) and None not in replies and self.spent < end:
                 replies.append(self._report(time.monotonic() + PATIENCE * seconds + 2))
                 self.spent += replies[-1]["spent"] if replies[-1] else seconds + 0.5 + START_COST
         except BaseException:  # an interrupt: a late reply must not be taken for the next one's
             self.stop()
             raise
-        if None in replies:
+        if None in replies or len(replies) < len(questions):
             self.stop()
         return replies
 
