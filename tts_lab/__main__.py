@@ -244,5 +244,16 @@ def verdicts(
     settle(data or lab_dir(), typer.echo)
 
 
+@app.command()
+def note(
+    data: Path = typer.Option(None, help="Where the data is; default: data/ of the checkout."),
+) -> None:
+    """Note new and changed files that are no tables in the manifest, each with its hash."""
+    from tts_lab.note import note as note_files
+    from tts_utils.data_folder import lab_dir
+
+    note_files(data or lab_dir(), typer.echo)
+
+
 if __name__ == "__main__":
     app()
