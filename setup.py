@@ -1,4 +1,5 @@
-"""Puts into the wheel what is small of the data: the manifest of what is shipped, and the paper's numbers.
+"""Puts into the wheel what is small of the data: the manifest of what is shipped, the paper's numbers, and
+the verdicts on answers.
 
 Everything else of ``data/`` is fetched by ``tts fetch``. All other settings stand in pyproject.toml.
 """
@@ -13,7 +14,7 @@ ROOT = Path(__file__).resolve().parent
 
 
 class BuildWithData(build_py):
-    """build_py that also copies data/manifest.json and data/paper/ to tts_utils/shipped/."""
+    """build_py that also copies the manifest and two small folders of data/ to tts_utils/shipped/."""
 
     def run(self):
         super().run()
@@ -22,7 +23,8 @@ class BuildWithData(build_py):
         target = Path(self.build_lib) / "tts_utils" / "shipped"
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "data" / "manifest.json", target)
-        shutil.copytree(ROOT / "data" / "paper", target / "paper", dirs_exist_ok=True)
+        for name in ("paper", "answers"):
+            shutil.copytree(ROOT / "data" / name, target / name, dirs_exist_ok=True)
 
 
 setup(cmdclass={"build_py": BuildWithData})

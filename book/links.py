@@ -1,7 +1,8 @@
 """Copy the repository's public address from pyproject.toml to where readers meet it, or check the copies.
 
-It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml, and in badges and
-install lines of README and pages. Change it in pyproject.toml, then run ``make links``. Needs no package.
+It stands in the Colab badge and the setup cell of every notebook, in book/_config.yml, CITATION.cff, and in
+badges and install lines of README and pages; setup cells, citation and install lines name the version too.
+Change it in pyproject.toml, the version in tts_utils/__init__.py, then run ``make links``. Needs no package.
 """
 
 import argparse
@@ -14,20 +15,24 @@ from notebooks import ROOT, cell_source, dump, lesson_paths, load, set_cell_sour
 
 BRANCH = "main"
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+ADDRESS = r"https://github\.com/[\w.-]+/[\w.-]+"
 SETUP = """\
-# Setup, the same in every lesson. On Colab it fetches the package and its data; elsewhere it does nothing.
-import os
+# Setup. On Colab this installs the package and fetches what this lesson reads; elsewhere it does nothing.
 import subprocess
 import sys
 
 if "google.colab" in sys.modules:
-    url, home = "{address}", "/content/tts-book"
-    clone = ["git", "clone", "--quiet", "--depth=1", url, home]
-    install = [sys.executable, "-m", "pip", "install", "--quiet", home]
-    if not os.path.isdir(home):
-        subprocess.run(clone, check=True)
-    subprocess.run(install, check=True)
-    os.environ["TTS_DATA"] = f"{{home}}/data\""""
+    wheel = (
+        "{address}/releases/download/"
+        "v{version}/tts_utils-{version}-py3-none-any.whl"
+    )
+    print("Installing tts-utils, then fetching the lesson's data: about a minute.")
+    for command in (
+        ["pip", "install", "--quiet", wheel],
+        ["tts_utils.cli", "fetch", "{lesson}"],
+    ):
+        if subprocess.run([sys.executable, "-m", *command]).returncode:
+            raise SystemExit("Stopped, for the reason above: " + " ".join(command))"""
 
 
 def public_address(root: Path = ROOT) -> str:
@@ -41,6 +46,12 @@ def public_address(root: Path = ROOT) -> str:
     return address
 
 
+def version(root: Path = ROOT) -> str:
+    """Return the package's version, as tts_utils/__init__.py says it."""
+    text = (root / "tts_utils" / "__init__.py").read_text(encoding="utf-8")
+    return re.search(r'^__version__ = "([^"]+)"', text, flags=re.MULTILINE)[1]
+
+
 def badge(address: str, name: str) -> str:
     """Return the Markdown of the Colab badge of a notebook ("01-x.ipynb")."""
     slug = address.removeprefix("https://github.com/")
@@ -48,24 +59,27 @@ def badge(address: str, name: str) -> str:
     return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({link})"
 
 
-def setup_cell(address: str) -> str:
-    """Return the source of the setup cell, the same in every notebook."""
-    return SETUP.format(address=address)
+def setup_cell(address: str, version: str, name: str) -> str:
+    """Return the source of a notebook's setup cell, the same in all of them but for the lesson it fetches."""
+    return SETUP.format(address=address, version=version, lesson=f"lesson-{name[:2]}")
 
 
-def linked_text(text: str, address: str) -> str:
-    """Return a page or the book's configuration with every address of this repository replaced."""
+def linked_text(text: str, address: str, version: str) -> str:
+    """Return a page or a setting file with every address of this repository, and the version, replaced."""
     slug = address.removeprefix("https://github.com/")
     text = re.sub(r"(?<=colab\.research\.google\.com/github/)[\w.-]+/[\w.-]+(?=/blob/)", slug, text)
+    wheel = rf"{ADDRESS}/releases/download/v[\w.]+/tts_utils-[\w.]+?-py3"
+    text = re.sub(wheel, f"{address}/releases/download/v{version}/tts_utils-{version}-py3", text)
+    text = re.sub(r"^version: .*", f"version: {version}", text, flags=re.MULTILINE)
     return re.sub(
-        r"(git\+|git clone (?:--\S+ )*|^  url: )https://github\.com/[\w.-]+/[\w.-]+?(?=\.git\b|[\s@\"'`)]|$)",
+        rf"(git clone (?:--\S+ )*|^  url: |^repository-code: ){ADDRESS}?(?=\.git\b|[\s@\"'`)]|$)",
         rf"\g<1>{address}",
         text,
         flags=re.MULTILINE,
     )
 
 
-def linked_notebook(notebook: dict, address: str, name: str) -> dict:
+def linked_notebook(notebook: dict, address: str, version: str, name: str) -> dict:
     """Return a notebook with its badge and its setup cell as they should be.
 
     The badge goes below the title when the first cell has none; a missing setup cell stays missing.
@@ -80,19 +94,20 @@ def linked_notebook(notebook: dict, address: str, name: str) -> dict:
     set_cell_source(cells[0], title)
     for cell in cells:
         if cell.get("id", "").endswith("-setup"):
-            set_cell_source(cell, setup_cell(address))
+            set_cell_source(cell, setup_cell(address, version, name))
     return {**notebook, "cells": cells}
 
 
 def changes(root: Path = ROOT) -> dict[Path, str]:
     """Return the wanted text of every file whose addresses are not as they should be."""
-    address = public_address(root)
+    address, now = public_address(root), version(root)
     wanted = {}
-    for path in [root / "README.md", root / "book" / "_config.yml", *sorted((root / "book").glob("*.md"))]:
+    pages = [root / "README.md", root / "CITATION.cff", root / "book" / "_config.yml"]
+    for path in [*pages, *sorted((root / "book").glob("*.md"))]:
         if path.is_file():
-            wanted[path] = linked_text(path.read_text(encoding="utf-8"), address)
+            wanted[path] = linked_text(path.read_text(encoding="utf-8"), address, now)
     for path in lesson_paths(root):
-        wanted[path] = dump(linked_notebook(load(path), address, path.name))
+        wanted[path] = dump(linked_notebook(load(path), address, now, path.name))
     return {path: text for path, text in wanted.items() if path.read_text(encoding="utf-8") != text}
 
 

@@ -7,7 +7,7 @@ when the tables change. A number that is no result may be typed if a mark in its
 
 In a code cell the mark is a comment, ``# numbers | setting: 64``, for the strings given to ``say``. Free are
 whole numbers below ten that stand alone; references ("Table 2", "Lesson 4"), years of citations, minutes,
-"95 % interval"; and what is code. A mark for a number that is not there is an error too. A page without results
+"95 % interval"; and what is code. A mark for a number that is not there is an error too. A page of no results
 (an exam, a price list) may be marked as a whole: ``example: *``. Needs no package.
 """
 

@@ -30,7 +30,6 @@ def no_process(monkeypatch):
 
     monkeypatch.setattr(MathProcess, "_start", fail)
     monkeypatch.setattr(answers, "_MATHS", MathProcess())
-    answers._ask_maths.cache_clear()
 
 
 def test_doctests(no_process):
@@ -211,7 +210,6 @@ def test_reflexive(text):
 def test_hard_time_limit_in_a_thread(answer, monkeypatch):
     process = MathProcess()
     monkeypatch.setattr(answers, "_MATHS", process)
-    answers._ask_maths.cache_clear()
     monkeypatch.setattr(answers, "TIME_LIMIT", 1.0)
     process.equal("x", "y", 60.0)  # starting is not part of the limit
     started = _spent_by(process)

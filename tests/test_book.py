@@ -1,7 +1,6 @@
 """The lessons' sources are clean and agree; the built book asks no other server for anything."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -169,51 +168,59 @@ def test_the_book_types_no_results() -> None:
 
 
 def test_links_are_written_everywhere_and_then_stay() -> None:
-    notebook = links.linked_notebook(small_notebook(), ADDRESS, "07-why.ipynb")
+    notebook = links.linked_notebook(small_notebook(), ADDRESS, "1.2", "07-why.ipynb")
     title, setup = (notebooks.cell_source(cell) for cell in notebook["cells"][:2])
     assert title == f"# Why?\n\n{links.badge(ADDRESS, '07-why.ipynb')}\n\nBecause."
-    assert setup == links.setup_cell(ADDRESS)
-    assert links.linked_notebook(notebook, ADDRESS, "07-why.ipynb") == notebook
+    assert setup == links.setup_cell(ADDRESS, "1.2", "07-why.ipynb")
+    assert links.linked_notebook(notebook, ADDRESS, "1.2", "07-why.ipynb") == notebook
 
     page = (
-        "pip install 'git+https://github.com/a/b'\ngit clone https://github.com/a/b.git\n"
-        "  url: https://github.com/a/b\n[x](https://colab.research.google.com/github/a/b/blob/main/notebooks/01-x.ipynb)\n"
+        "pip install https://github.com/a/b/releases/download/v0.9/tts_utils-0.9-py3-none-any.whl\n"
+        "git clone https://github.com/a/b.git\n  url: https://github.com/a/b\n"
+        "repository-code: https://github.com/a/b\nversion: 0.9\n"
+        "[x](https://colab.research.google.com/github/a/b/blob/main/notebooks/01-x.ipynb)\n"
         "[their code](https://github.com/a/b)\n"
     )
-    linked = links.linked_text(page, ADDRESS)
-    assert linked.count("someone/something") == 4
+    linked = links.linked_text(page, ADDRESS, "1.2")
+    assert linked.count("someone/something") == 5 and "0.9" not in linked
+    assert f"{ADDRESS}/releases/download/v1.2/tts_utils-1.2-py3-none-any.whl\n" in linked
+    assert linked.endswith("version: 1.2\n" + linked.split("version: 1.2\n")[1])
     assert linked.endswith("[their code](https://github.com/a/b)\n")
-    assert links.linked_text(linked, ADDRESS) == linked
+    assert links.linked_text(linked, ADDRESS, "1.2") == linked
 
 
-def run_setup_cell(monkeypatch: pytest.MonkeyPatch, cloned: bool) -> list[list[str]]:
+def run_setup_cell(monkeypatch: pytest.MonkeyPatch, returncode: int = 0) -> list[list[str]]:
     """Run the setup cell with commands recorded instead of run."""
     commands: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: commands.append(command))
-    monkeypatch.setattr(os.path, "isdir", lambda path: cloned)
-    monkeypatch.setattr(os, "environ", {})
-    exec(links.setup_cell(ADDRESS), {})
+
+    def run(command: list[str]) -> subprocess.CompletedProcess:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, returncode)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    exec(links.setup_cell(ADDRESS, "1.2", "07-why.ipynb"), {})
     return commands
 
 
 def test_the_setup_cell_is_silent_elsewhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    assert run_setup_cell(monkeypatch, cloned=False) == []
+    assert run_setup_cell(monkeypatch) == []
     assert capsys.readouterr() == ("", "")
-    assert "TTS_DATA" not in os.environ
 
 
-@pytest.mark.parametrize("cloned", [False, True])
 def test_the_setup_cell_fetches_package_and_data_on_colab(
-    monkeypatch: pytest.MonkeyPatch, cloned: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    commands = run_setup_cell(monkeypatch, cloned)
-    home = "/content/tts-book"
-    clone = ["git", "clone", "--quiet", "--depth=1", ADDRESS, home]
-    assert commands == [clone] * (not cloned) + [[sys.executable, "-m", "pip", "install", "--quiet", home]]
-    assert os.environ["TTS_DATA"] == f"{home}/data"
+    wheel = f"{ADDRESS}/releases/download/v1.2/tts_utils-1.2-py3-none-any.whl"
+    assert run_setup_cell(monkeypatch) == [
+        [sys.executable, "-m", "pip", "install", "--quiet", wheel],
+        [sys.executable, "-m", "tts_utils.cli", "fetch", "lesson-07"],
+    ]
+    assert "about a minute" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="Stopped, for the reason above: pip install"):
+        run_setup_cell(monkeypatch, returncode=1)
 
 
 # --- the lessons
@@ -237,14 +244,13 @@ def test_the_table_of_contents_lists_what_exists_and_every_lesson() -> None:
     ]
 
 
-def test_the_readme_names_every_module_and_nothing_else() -> None:
+def test_the_readme_names_every_room_and_nothing_else() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = re.findall(r"^    ([\w./-]+(?:/|\.\w+|run|LICENSE|Makefile)) {2,}\S", text, flags=re.MULTILINE)
-    assert len(named) > 40, "the file tree is no longer found in README.md"
+    named = re.findall(r"^    ([\w./-]+) {2,}\S", text.split("## The rooms")[1], flags=re.MULTILINE)
+    assert len(named) > 20, "the list of rooms is no longer found in README.md"
     assert [name for name in named if not (ROOT / name).exists()] == []
-    modules = [path for folder in ("tts_utils", "tts_lab") for path in (ROOT / folder).rglob("*.py")]
-    modules = [str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py"]
-    assert sorted(set(modules) - set(named)) == []
+    rooms = {f"tts_utils/{path.parent.name}/" for path in (ROOT / "tts_utils").glob("*/__init__.py")}
+    assert sorted(rooms - set(named)) == []
 
 
 def test_the_readme_python_runs() -> None:
@@ -253,9 +259,7 @@ def test_the_readme_python_runs() -> None:
     blocks = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S
     )
-    assert blocks
-    for block in blocks:
-        exec(block, {})
+    exec(blocks[0], {})  # tests/test_wheel.py runs them all
 
 
 @each_lesson
@@ -263,7 +267,8 @@ def test_a_lesson_begins_with_a_question_the_badge_and_the_setup_cell(path: Path
     title, setup = notebooks.load(path)["cells"][:2]
     assert re.match(r"# .*\?\n", notebooks.cell_source(title)), "a lesson's title is a question"
     assert links.badge(links.public_address(ROOT), path.name) in notebooks.cell_source(title)
-    assert notebooks.cell_source(setup) == links.setup_cell(links.public_address(ROOT))
+    wanted = links.setup_cell(links.public_address(ROOT), links.version(ROOT), path.name)
+    assert notebooks.cell_source(setup) == wanted
     assert setup["metadata"] == {"tags": ["remove-cell"]}
 
 

@@ -18,7 +18,8 @@ from tts_utils.checkpoints import UnknownModel  # noqa: E402
 from tts_utils.policies import load_policy  # noqa: E402
 from tts_utils.policies.kv_cache import give_room  # noqa: E402
 from tts_utils.policies.requests import sample_each  # noqa: E402
-from tts_utils.policies.transformers import _choose, _places  # noqa: E402
+from tts_utils.policies.rows import LeanRows, ModelRows  # noqa: E402
+from tts_utils.policies.transformers import TransformersPolicy, _places, choose  # noqa: E402
 from tts_utils.protocols import PromptTooLong  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.search import run  # noqa: E402
@@ -128,36 +129,29 @@ def test_a_state_that_fills_the_context_is_cut_and_its_company_goes_on():
             assert all(1 <= c.num_tokens <= limit - length for c in pools[0])
 
 
-def test_every_token_that_is_generated_is_reported_and_no_other():
-    """Also for equal states, and at temperature 0, where several continuations of a state are refused."""
-    policy, generated = tiny_policy(), []
-    inner = policy._generate
-
-    def counted(*args):
-        outputs = inner(*args)
-        generated.extend(c.num_tokens for c in outputs)
-        return outputs
-
-    policy._generate = counted
+def test_equal_states_are_each_answered_and_greedy_copies_are_refused():
+    policy = tiny_policy()
     for temperature, n in ((0.7, 3), (0.0, 1)):
-        generated.clear()
         config = SamplingConfig(temperature=temperature, max_tokens=9)
         pools = policy.sample([State(problem())] * 2, n, config)
-        assert sum(c.num_tokens for pool in pools for c in pool) == sum(generated)
+        assert pools[0] == pools[1] == policy.sample([State(problem())], n, config)[0]
     with pytest.raises(ValueError, match=r"greedy decoding .* ask for 1"):
         policy.sample([State(problem())], 2, config)
 
 
-def test_samples_that_have_written_the_same_are_run_once():
+@pytest.mark.parametrize("lean", [True, False])
+def test_samples_that_have_written_the_same_are_run_once(lean, monkeypatch):
     """Sixty samples of a policy that is nearly sure share nearly all of their tokens."""
-    policy, rows = tiny_policy(), []
-    forward = policy.model.forward
+    rows = []
 
-    def counted(*args, **kwargs):
-        rows.append(kwargs["input_ids"].shape[0])
-        return forward(*args, **kwargs)
+    def counted(grow):
+        return lambda self, order, tokens: rows.append(len(tokens)) or grow(self, order, tokens)
 
-    policy.model.forward = counted
+    for kind in (ModelRows, LeanRows):
+        monkeypatch.setattr(kind, "grow", counted(kind.grow))
+    if not lean:
+        monkeypatch.setattr("tts_utils.lean.fits", lambda model: False)
+    policy = tiny_policy()
     config = SamplingConfig(temperature=0.15, max_tokens=12, seed=4)
     states = [State(problem(0)), State(problem(1))]
     pools = policy.sample(states, 60, config)
@@ -168,6 +162,26 @@ def test_samples_that_have_written_the_same_are_run_once():
     for first in (0, 17, 59):
         alone = [pool[0] for pool in policy.sample(states, 1, config, first)]
         assert alone == [pool[first] for pool in pools]
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen"])
+def test_the_written_out_pass_draws_what_the_model_draws_whatever_the_rows(family, monkeypatch):
+    """Rows split, move, end and find no place; the cache grows past the room it was given at first."""
+    from tts_lab.policies import new_model
+
+    model = new_model(tokenizer(), family, hidden=32, layers=2, heads=4, seed=3).eval().double()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 3)) for i in range(7)]
+    config = SamplingConfig(temperature=0.4, max_tokens=90, seed=3)
+    policies = [TransformersPolicy(family, model, tokenizer(), batch_size=size) for size in (64, 3)]
+    lean = [policy.sample(states, 5, config) for policy in policies]
+    assert all(policy._lean() is not None for policy in policies)
+    monkeypatch.setattr("tts_utils.lean.fits", lambda model: False)
+    plain = TransformersPolicy(family, model, tokenizer()).sample(states, 5, config)
+    assert lean == [plain, plain]
+    assert len({c.text for pool in plain for c in pool}) > 20
 
 
 @given(st.data())
@@ -274,11 +288,11 @@ def test_a_search_ends_at_every_limit_of_the_shared_request_code():
 def test_choose_follows_the_distribution_and_top_p_cuts_its_tail():
     logits = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
     config = SamplingConfig(temperature=1.0)
-    pick = lambda u, c=config: int(_choose(logits, [u], c)[0])  # noqa: E731
+    pick = lambda u, c=config: int(choose(logits, torch.tensor([[u]], dtype=torch.float64), c)[0, 0])  # noqa: E731
     assert [pick(u) for u in (0.0, 0.49, 0.51, 0.79, 0.81, 0.999999)] == [0, 0, 1, 1, 2, 2]
     narrow = SamplingConfig(temperature=1.0, top_p=0.6)
     assert {pick(u, narrow) for u in (0.0, 0.3, 0.62, 0.64, 0.9999999)} == {0, 1}
-    assert int(_choose(torch.tensor([[1.0, 3.0, 3.0]]), None, SamplingConfig(temperature=0))[0]) == 1
+    assert int(choose(torch.tensor([[1.0, 3.0, 3.0]]), None, SamplingConfig(temperature=0))[0, 0]) == 1
 
 
 def test_an_unknown_policy_is_named_with_the_known_ones(tmp_path, monkeypatch):

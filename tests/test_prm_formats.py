@@ -20,7 +20,8 @@ from tts_utils.data_folder import find  # noqa: E402
 from tts_utils.prms import load_prm  # noqa: E402
 from tts_utils.prms.formats import FORMATS, PUBLISHED, QWEN_SYSTEM, Encoded, math_shepherd_text  # noqa: E402
 from tts_utils.prms.heads import head_model_class, load_head_model  # noqa: E402
-from tts_utils.prms.transformers import TransformersPRM, batches  # noqa: E402
+from tts_utils.prms.reading import batches  # noqa: E402
+from tts_utils.prms.transformers import TransformersPRM  # noqa: E402
 from tts_utils.protocols import TOO_LONG  # noqa: E402
 from tts_utils.records import Problem, SamplingConfig, State, StepScores  # noqa: E402
 from tts_utils.search import best_of_n, run  # noqa: E402
@@ -105,8 +106,8 @@ def model_for(kind: str):
     return spread(head_model_class(type(config), head)(config))
 
 
-def prm_for(kind: str, batch_tokens: int = 16_384) -> TransformersPRM:
-    return TransformersPRM(kind, model_for(kind), FORMATS[kind](tokenizer_for(kind)), batch_tokens)
+def prm_for(kind: str, batch_tokens: int = 16_384, **options) -> TransformersPRM:
+    return TransformersPRM(kind, model_for(kind), FORMATS[kind](tokenizer_for(kind)), batch_tokens, **options)
 
 
 def folder_for(kind: str, folder, says: str | None = None) -> str:
@@ -184,9 +185,18 @@ REFERENCES = {
 }
 
 
-@cache
+_references: dict[tuple, list[float]] = {}
+
+
+def reference_of(kind: str, state: State) -> list[float]:
+    key = (kind, state.problem.text, state.steps)
+    if key not in _references:
+        _references[key] = REFERENCES[kind](state)
+    return _references[key]
+
+
 def reference(kind: str, i: int) -> list[float]:
-    return REFERENCES[kind](trajectory(i))
+    return reference_of(kind, trajectory(i))
 
 
 kinds = pytest.mark.parametrize("kind", FORMATS)
@@ -205,30 +215,54 @@ def test_scores_equal_the_reference_at_every_batch_size(kind, batch_tokens, coun
     assert max(flat) - min(flat) > 0.1  # a constant would prove nothing
 
 
+PER_TOKEN = 2 * 3 * 32 * 4  # bytes of the keys and values of a tiny model's token, or more
+
+ways = pytest.mark.parametrize(
+    ("lean", "cache_bytes"),
+    [(True, None), (False, None), (True, 0), (True, 300 * PER_TOKEN), (False, 300 * PER_TOKEN)],
+    ids=["lean", "module", "whole", "lean, little memory", "module, little memory"],
+)
+
+
 @kinds
-@pytest.mark.parametrize("batch_tokens", [1, 700, 10**6])
-def test_what_trajectories_of_a_problem_share_is_read_once(kind, batch_tokens):
-    prm = prm_for(kind, batch_tokens)
-    # Three problems with ten trajectories each, taken in turn, and one problem with two.
+@ways
+@pytest.mark.parametrize("batch_tokens", [1, 700])
+def test_steps_behind_the_same_tokens_are_read_once(kind, lean, cache_bytes, batch_tokens, monkeypatch):
+    if not lean:
+        monkeypatch.setattr("tts_utils.lean.fits", lambda model: False)
+    prm = prm_for(kind, batch_tokens, cache_bytes=cache_bytes)
+    # Three problems with ten trajectories each, taken in turn, and one problem with two; then two steps more.
     states = [
         State(problem(p), (*STEPS[: 1 + k % 3], f"So {k} is {k * p}.\n\n"))
         for k in range(10)
         for p in ((0, 1, 2, 3) if k < 2 else (0, 1, 2))
     ]
-    run = []
-    hook = prm.model.base_model.register_forward_pre_hook(
-        lambda module, args, kwargs: run.append(kwargs["input_ids"].numel()), with_kwargs=True
-    )
-    try:
-        found = prm.score(states)
-    finally:
-        hook.remove()
-    for state, result in zip(states, found, strict=True):
-        assert result.scores == pytest.approx(REFERENCES[kind](state), abs=1e-5)
-    counted = sum(result.num_tokens for result in found)
-    assert counted == sum(len(prm.format.encode(state).ids) for state in states)
-    if batch_tokens < 10**6:  # in a batch of everything there are many pads
-        assert sum(run) < 0.9 * counted
+    longer = [State(s.problem, (*s.steps, "Thus 7.\n\n", "12 + 30 = 42.\n\n")) for s in states[::3]]
+    calls = states, states[::-1], [State(s.problem, s.steps[:-1]) for s in longer[::3]], longer
+    for call in calls:
+        for state, result in zip(call, prm.score(call), strict=True):
+            assert result.scores == pytest.approx(reference_of(kind, state), abs=1e-5)
+            assert result.num_tokens == len(prm.format.encode(state).ids)
+    charged = sum(len(prm.format.encode(s).ids) for call in calls for s in call)
+    if cache_bytes == 0:
+        assert prm.tokens_run > 0.9 * charged
+    elif cache_bytes is None:
+        before = prm.tokens_run
+        prm.score(longer)
+        assert prm.tokens_run == before < charged / (2 if batch_tokens > 1 else 3)
+
+
+@kinds
+def test_a_prm_whose_weights_have_changed_forgets_what_it_read(kind):
+    model = copy.deepcopy(model_for(kind))
+    prm = TransformersPRM(kind, model, FORMATS[kind](tokenizer_for(kind)))
+    states = [trajectory(i) for i in range(6)]
+    before = prm.score(states)
+    with torch.no_grad():
+        for weight in model.base_model.layers[0].parameters():
+            weight.mul_(1.5)
+    fresh = TransformersPRM(kind, model, FORMATS[kind](tokenizer_for(kind)))
+    assert prm.score(states) == fresh.score(states) != before
 
 
 @kinds
@@ -272,10 +306,10 @@ def test_only_step_positions_go_through_the_head_and_in_float32(kind):
     states = [trajectory(i) for i in range(20)]
     prm.score(states)
     hook.remove()
-    num_steps = sum(len(s.steps) for s in states)
+    num_steps = len({(s.problem.text, s.steps[: k + 1]) for s in states for k in range(len(s.steps))})
     assert sum(shape[0] for shape, _ in read) == num_steps
     assert {(shape[1], dtype) for shape, dtype in read} == {(32, torch.float32)}
-    assert len(read) == len(batches([r.num_tokens for r in prm.score(states)], 700)) > 1
+    assert 1 < len(read) < num_steps
     if FORMATS[kind].head == "labels":
         assert not through  # the vocabulary is never projected: two rows of it are read
     else:

@@ -287,7 +287,7 @@ def test_different_answers_by_hand_are_different():
     """The rewrites do not pass because everything is equal to everything."""
     answers = [answer for of in BY_HAND.values() for answer in of]
     equal = {(a, b) for n, a in enumerate(answers) for b in answers[:n] if grade(a, b)}
-    lenient = {("25\\%", "0.25"), ("\\text{tom}", "\\text{Tom}"), ("5x - 7y + 11z + 4 = 0", "0")}
+    lenient = {("25\\%", "0.25"), ("\\text{tom}", "\\text{Tom}")}
     assert equal == lenient
     assert not grade("0", "5x - 7y + 11z + 4 = 0")  # who is asked for an equation has to give one
 

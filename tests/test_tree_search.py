@@ -570,6 +570,7 @@ def test_labels_tell_settings_apart():
         *(replace(beam, retire=False), replace(beam, distinct=True)),
     ]
     assert len({s.label for s in [beam, *others]}) == 8
+    assert all(TreeSearch.of_label(s.label, s.num_subtrees) == s for s in [beam, *others])
     assert TreeSearch("dvts", 4).label == TreeSearch("dvts", 256).label == "dvts-m4"
 
 

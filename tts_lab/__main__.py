@@ -176,5 +176,16 @@ def _print(frame) -> None:
     typer.echo(frame.to_string(index=False, float_format=lambda x: f"{x:.3f}"))
 
 
+@app.command()
+def verdicts(
+    data: Path = typer.Option(None, help="Where the tables are; default: data/ of the checkout."),
+) -> None:
+    """Store what math-verify says of all answers in all tables, so that reading them starts no process."""
+    from tts_lab.verdicts import settle
+    from tts_utils.data_folder import lab_dir
+
+    settle(data or lab_dir(), typer.echo)
+
+
 if __name__ == "__main__":
     app()

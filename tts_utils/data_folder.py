@@ -19,7 +19,7 @@ import tts_utils
 OWN = "tts-data"
 MANIFEST = "manifest.json"
 TABLES = ("samples", "step_scores", "step_labels", "searches")
-OTHERS = ("problems", "models", "labels", "report", "paper", "logs")
+OTHERS = ("problems", "models", "labels", "report", "paper", "answers")
 PACKAGED = Path(__file__).resolve().parent / "shipped"  # in a wheel: the manifest, and what is small
 
 
@@ -123,12 +123,15 @@ def find(name: str, data: Path | None = None) -> Path:
 
 def fetch_hint(prefix: str, part: str, data: Path | None = None) -> str:
     """The end of a message where files under ``prefix`` are shipped, not here: what fetches them, else ""."""
+    return f"; it is shipped, and not fetched yet: tts fetch {part}" if not_fetched(prefix, data) else ""
+
+
+def not_fetched(prefix: str, data: Path | None = None) -> int:
+    """How many of the shipped files under ``prefix`` reading would find only after a ``tts fetch``."""
     if PACKAGED not in layers(data) or not (PACKAGED / MANIFEST).is_file():
-        return ""
+        return 0
     names = [name for name in _listed(PACKAGED / MANIFEST) if f"{name}/".startswith(f"{prefix}/")]
-    if all((cache_dir() / name).is_file() for name in names):
-        return ""
-    return f"; it is shipped, and not fetched yet: tts fetch {part}"
+    return sum(not (cache_dir() / name).is_file() for name in names)
 
 
 def places(data: Path | None = None) -> str:

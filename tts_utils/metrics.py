@@ -138,6 +138,7 @@ def paired_difference(
     rng: np.random.Generator,
     confidence: float = 0.95,
     num_resamples: int = 10_000,
+    draws: NDArray[np.float32] | None = None,
 ) -> Interval:
     """Give the mean of a - b with an interval over problems; both methods were tried on the same problems.
 
@@ -146,6 +147,7 @@ def paired_difference(
         rng: source of the bootstrap.
         confidence: in (0, 1).
         num_resamples: bootstrap resamples, at least 1.
+        draws: the resamples, if :func:`resampling` has drawn them already from such an ``rng``.
 
     Returns:
         ``Interval`` of the difference, in the units of a and b; a beats b "by more than its interval" when
@@ -162,8 +164,30 @@ def paired_difference(
         raise ValueError(
             f"a has {len(a)} problems and b has {len(b)}; give both on the same problems, in the same order"
         )
-    low, high = _bootstrap(a - b, rng, confidence, num_resamples)
+    draws = resampling(len(a), rng, num_resamples) if draws is None else draws
+    low, high = _percentiles(a - b, draws, confidence)
     return Interval(float((a - b).mean()), low, high, len(a))
+
+
+def resampling(
+    num_problems: int, rng: np.random.Generator, num_resamples: int = 10_000
+) -> NDArray[np.float32]:
+    """Draw problems with replacement: (R, P) how often each problem is in each resample.
+
+    >>> resampling(3, np.random.default_rng(0), 2)
+    array([[1., 1., 1.],
+           [2., 1., 0.]], dtype=float32)
+    """
+    if num_problems < 1 or num_resamples < 1:
+        raise ValueError(f"need a problem and a resample, got {num_problems!r} and {num_resamples!r}")
+    counts = np.zeros((num_resamples, num_problems), dtype=np.float32)
+    chunk = max(1, 1_000_000 // num_problems)  # keeps memory at some 10 MB
+    for start in range(0, num_resamples, chunk):
+        drawn = rng.integers(num_problems, size=(min(chunk, num_resamples - start), num_problems))
+        rows = np.arange(len(drawn))[:, None] * num_problems
+        cells = np.bincount((drawn + rows).ravel(), minlength=drawn.size)
+        counts[start : start + len(drawn)] = cells.reshape(drawn.shape)
+    return np.asfortranarray(counts)  # a problem's draws lie together: few problems differ
 
 
 def within_problem_auc(
@@ -365,6 +389,20 @@ def _normal_quantile(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence!r}")
     return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _percentiles(
+    values: NDArray[np.float64], draws: NDArray[np.float32], confidence: float
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean of (P,) values over (R, P) resamples."""
+    _normal_quantile(confidence)  # checks it
+    whole = np.array_equal(values, np.rint(values)) and np.abs(values).max() <= 1  # exact in float32 too
+    some = np.flatnonzero(values)
+    sums = draws[:, some] @ (values.astype(np.float32) if whole else values)[some]
+    low, high = np.quantile(
+        sums.astype(np.float64) / len(values), [(1 - confidence) / 2, (1 + confidence) / 2]
+    )
+    return float(low), float(high)
 
 
 def _bootstrap(

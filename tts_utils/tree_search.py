@@ -111,6 +111,24 @@ class TreeSearch:
             parts.append("distinct")
         return "-".join(parts)
 
+    @classmethod
+    def of_label(cls, label: str, num_subtrees: int = 1) -> TreeSearch:
+        """The search that a label names; of a DVTS the one of so many trees.
+
+        >>> TreeSearch.of_label("beam-n8-m2-min-compete").label, TreeSearch.of_label("dvts-m4", 16).budget
+        ('beam-n8-m2-min-compete', 64)
+        """
+        method, *words = label.split("-")
+        settings: dict[str, Any] = {"retire": "compete" not in words, "distinct": "distinct" in words}
+        for word in words:
+            if word in AGGREGATIONS:
+                settings["how"] = word
+            elif word[1:].isdecimal():
+                settings[{"n": "budget", "m": "branching", "d": "max_depth"}[word[0]]] = int(word[1:])
+        if method == "dvts":
+            settings["budget"] = num_subtrees * settings["branching"]
+        return cls(method, **settings)  # type: ignore[arg-type]
+
     def __call__(self, problem: Problem, *, run: int = 0) -> Method:
         """The generator that searches for one problem; DVTS grows the trees run, run + 1, ..."""
         if self.method == "beam":

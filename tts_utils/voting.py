@@ -84,9 +84,27 @@ def aggregate_many(
     >>> aggregate_many([[0.9, 0.2], [0.5]], "min")
     array([0.2, 0.5])
     """
+    lengths = np.array([len(scores) for scores in step_scores], dtype=np.int64)  # (S,)
+    some = [np.asarray(scores, dtype=np.float64) for scores in step_scores if len(scores)]
+    flat = np.concatenate(some) if some else np.empty(0)
+    return aggregate_flat(flat, lengths, how, empty)
+
+
+def aggregate_flat(
+    flat: NDArray[np.float64], lengths: NDArray[np.int64], how: str, empty: float | None = None
+) -> NDArray[np.float64]:
+    """The same for step scores that lie one after another, as a table holds them.
+
+    Args:
+        flat: the step scores of all S trajectories.
+        lengths: (S,) how many each has.
+        how, empty: as for :func:`aggregate_many`.
+
+    >>> aggregate_flat(np.array([0.9, 0.2, 0.5]), np.array([2, 0, 1]), "min", empty=NO_SCORE)
+    array([ 0.2, -inf,  0.5])
+    """
     if how not in AGGREGATIONS:
         raise ValueError(f"unknown aggregation {how!r}; choose from {', '.join(AGGREGATIONS)}")
-    lengths = np.array([len(scores) for scores in step_scores], dtype=np.int64)  # (S,)
     if empty is None and (lengths == 0).any():
         where = int(np.flatnonzero(lengths == 0)[0])
         raise ValueError(
@@ -96,7 +114,6 @@ def aggregate_many(
     result = np.full(len(lengths), np.nan if empty is None else empty)
     if not lengths.any():
         return result
-    flat = np.concatenate([np.asarray(scores, dtype=np.float64) for scores in step_scores])
     if not np.isfinite(flat).all():
         at = int(np.flatnonzero(~np.isfinite(flat))[0])
         where = int(np.searchsorted(np.cumsum(lengths), at, side="right"))
@@ -204,6 +221,26 @@ def select(answer_ids: ArrayLike, scores: ArrayLike | None, rule: str) -> NDArra
     first = np.where(totals == totals.max(axis=1, keepdims=True), first.reshape(totals.shape), num_samples)
     chosen = first.min(axis=1)
     return np.where(chosen < num_samples, chosen, -1)
+
+
+def chosen_right(
+    answer_ids: ArrayLike, correct: ArrayLike, scores: ArrayLike | None, rule: str
+) -> NDArray[np.float64]:
+    """Say of each problem whether the sample that :func:`select` chooses is right: 1.0 or 0.0.
+
+    Args:
+        answer_ids, scores, rule: as for :func:`select`.
+        correct: (P, S) whether each sample is right.
+
+    Returns:
+        (P,) 1.0 where the chosen sample is right, 0.0 where it is not or none can be chosen.
+
+    >>> chosen_right([[0, 1, 1], [-1, -1, -1]], [[0, 1, 1], [0, 0, 0]], None, "majority")
+    array([1., 0.])
+    """
+    chosen = select(answer_ids, scores, rule)
+    right = np.asarray(correct, dtype=bool)[np.arange(len(chosen)), np.maximum(chosen, 0)]
+    return (right & (chosen >= 0)).astype(np.float64)
 
 
 def vote_units(weights: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -1,24 +1,38 @@
-"""A PRM run by transformers: what the trajectories of a problem share is read once."""
+"""A PRM run by transformers: every step behind the same beginning is read once."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
+from tts_utils.lean import Weights
 from tts_utils.prms.formats import Encoded, Format
+from tts_utils.prms.reading import Reader
 from tts_utils.protocols import TOO_LONG, check_scores
-from tts_utils.records import State, StepScores
+from tts_utils.records import Problem, State, StepScores
 
-MIN_SHARING = 8
-"""Trajectories of a problem that a PRM must be given at once to read what they share only once."""
+CPU_CACHE = 256 * 2**20
+GPU_CACHE = 4 * 2**30
+"""Bytes that a PRM may keep of what it has read, unless it is told otherwise."""
 
 
 class TransformersPRM:
-    """A PRM run by transformers, on a CPU or on GPUs, whatever its format."""
+    """A PRM run by transformers, on a CPU or on GPUs, whatever its format.
+
+    Attributes:
+        tokens_run: tokens that went through the model so far, padding included. What a trajectory is charged
+            (``StepScores.num_tokens``) does not depend on it: that is the trajectory's length.
+    """
 
     def __init__(
-        self, name: str, model, text_format: Format, batch_tokens: int = 16_384, revision: str = ""
+        self,
+        name: str,
+        model,
+        text_format: Format,
+        batch_tokens: int = 16_384,
+        revision: str = "",
+        cache_bytes: int | None = None,
     ) -> None:
         """Put a model and a format together.
 
@@ -28,6 +42,8 @@ class TransformersPRM:
             text_format: how trajectories are written and scores are read.
             batch_tokens: tokens of a batch at most, padding included; a longer sequence goes alone.
             revision: what tells two versions of the model apart.
+            cache_bytes: memory for what has been read, so that a trajectory that continues another costs its
+                new steps only; 0 reads every trajectory whole. None: 256 MiB on a CPU, 4 GiB on a GPU.
         """
         self.name = name
         self.revision = revision
@@ -35,68 +51,58 @@ class TransformersPRM:
         self.format = text_format
         self.batch_tokens = batch_tokens
         self.num_params = sum(p.numel() for p in model.parameters())
+        self.tokens_run = 0
+        if cache_bytes is None:
+            cache_bytes = CPU_CACHE if model.device.type == "cpu" else GPU_CACHE
+        self._weights = Weights(model)
+        self._reader = Reader(model, text_format, batch_tokens, cache_bytes)
+        self._begins: dict[tuple[str, str], tuple[int, ...]] = {}  # ids that a problem's trajectories share
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step; see :class:`PRM`.
 
-        What all trajectories of a problem begin with (its text, as a rule) is read once, unless there are
-        few of them. Sequences of like length share a batch, padded on the right. Only the hidden states at
-        the steps go through the head, in float32. A trajectory without steps has no scores and costs nothing,
-        nor does one of more tokens than the model reads. Tokens are counted as if each were read alone.
+        A step that was read before behind the same tokens, in this call or an earlier one, is not read again
+        while there is memory for it; nor is the problem's text. Only the hidden states at the steps go
+        through the head, in float32. A trajectory without steps has no scores and costs nothing, nor does one
+        of more tokens than the model reads. Tokens are counted as if each were read alone.
 
         Raises:
             BadScores: scores and steps differ in number, or a score is not in [0, 1].
         """
+        if self._weights.changed():
+            self._reader.forget()
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         limit = getattr(self.model.config, "max_position_embeddings", None) or math.inf
         results = [TOO_LONG if len(ids) > limit else StepScores((), 0) for ids, _ in encoded]
-        groups: dict[tuple[str, str], list[int]] = {}
-        for i, (trajectory, (ids, _)) in enumerate(zip(trajectories, encoded, strict=True)):
-            if 0 < len(ids) <= limit:
-                key = (trajectory.problem.problem_id, trajectory.problem.text)
-                groups.setdefault(key, []).append(i)
-        few = [i for group in groups.values() if len(group) < MIN_SHARING for i in group]
-        for group in (few, *(group for group in groups.values() if len(group) >= MIN_SHARING)):
-            sequences = [encoded[i] for i in group]
-            shared = 0 if group is few else common_prefix(sequences)
-            for i, row in zip(group, self._score_group(sequences, shared), strict=True):
-                results[i] = StepScores(row, len(encoded[i].ids))
+        chosen = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= limit]
+        pieces = [self._pieces(trajectories[i].problem, encoded[i]) for i in chosen]
+        before = self._reader.tokens_run
+        for i, scores in zip(chosen, self._reader.read(pieces), strict=True):
+            results[i] = StepScores(scores, len(encoded[i].ids))
+        self.tokens_run += self._reader.tokens_run - before
         check_scores(trajectories, results)
         return results
 
-    def _score_group(self, sequences: list[Encoded], shared: int) -> list[tuple[float, ...]]:
-        """Score sequences whose first ``shared`` tokens are the same."""
-        import torch
+    def _pieces(self, problem: Problem, sequence: Encoded) -> list[tuple[int, ...]]:
+        """Token ids cut behind what the problem's trajectories share and behind every scored position.
 
-        results: list[tuple[float, ...]] = [()] * len(sequences)
-        with torch.inference_mode():
-            past = self._read([sequences[0].ids[:shared]], keep=True).past_key_values if shared else None
-            for batch in batches([len(s.ids) for s in sequences], self.batch_tokens):
-                chosen = [sequences[i] for i in batch]
-                width = max(len(s.ids) for s in chosen)
-                ids = [s.ids[shared:] + [0] * (width - len(s.ids)) for s in chosen]
-                rows = [row for row, s in enumerate(chosen) for _ in s.positions]
-                columns = [column - shared for s in chosen for column in s.positions]
-                hidden = self._read(ids, past).last_hidden_state[rows, columns]  # (steps in all, D)
-                flat = iter(self.format.read(self.model, hidden.float()).tolist())
-                for i, s in zip(batch, chosen, strict=True):
-                    results[i] = tuple(next(flat) for _ in s.positions)
-        return results
-
-    def _read(self, ids: list[list[int]], past=None, keep: bool = False):
-        """Run the transformer over (B, T) tokens, behind the cache of one sequence where there is one.
-
-        Attention is causal and pads stand on the right, so that no token looks at a pad. ``keep`` gives the
-        cache of these tokens.
+        What stands behind the last of these is left out: no score depends on it.
         """
-        import torch
+        ids, begin = sequence.ids, self._begin(problem, sequence)
+        cuts = [0, len(begin), *(position + 1 for position in sequence.positions)]
+        return [tuple(ids[a:b]) for a, b in pairwise(cuts)]
 
-        if past is not None:
-            past = copy.deepcopy(past)
-            past.batch_repeat_interleave(len(ids))
-        return self.model.base_model(
-            input_ids=torch.tensor(ids, device=self.model.device), past_key_values=past, use_cache=keep
-        )
+    def _begin(self, problem: Problem, sequence: Encoded) -> tuple[int, ...]:
+        """The first tokens of a sequence that other trajectories of its problem have too, as far as known."""
+        key = (problem.problem_id, problem.text)
+        known = self._begins.get(key)
+        if known is None or tuple(sequence.ids[: len(known)]) != known or len(known) > sequence.positions[0]:
+            other = self.format.encode(State(problem, ("?",)))
+            known = tuple(sequence.ids[: common_prefix([sequence, other])])
+            if len(self._begins) >= 10_000:
+                self._begins.clear()
+            self._begins[key] = known
+        return known
 
 
 def common_prefix(sequences: Sequence[Encoded]) -> int:
@@ -108,22 +114,3 @@ def common_prefix(sequences: Sequence[Encoded]) -> int:
     most = min(min(len(s.ids) - 1, *s.positions) for s in sequences)
     first = sequences[0].ids
     return next((k for k in range(most) if any(s.ids[k] != first[k] for s in sequences)), most)
-
-
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Group sequences by length into batches whose padded size stays within a budget of tokens.
-
-    Args:
-        lengths: tokens of each sequence; those of 0 are left out.
-        budget: rows times width of a batch at most; a sequence longer than that makes a batch of its own.
-
-    >>> batches([5, 2, 9, 3, 0], budget=10)
-    [[1, 3], [0], [2]]
-    """
-    result: list[list[int]] = []
-    for i in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):
-        if result and lengths[i] * (len(result[-1]) + 1) <= budget:
-            result[-1].append(i)
-        else:
-            result.append([i])
-    return result

@@ -133,7 +133,8 @@ def fetch(
     Args:
         names: parts, see :func:`part`.
         source: the address or folder under which ``samples/``, ``problems/`` and the rest lie, or a
-            repository on GitHub; "" means that of this package's metadata.
+            repository on GitHub; "" means that of the environment variable ``TTS_SOURCE``, which a classroom
+            may set to a copy nearby, else that of this package's metadata.
         say: where sizes and progress go.
         every: seconds between two lines of progress, at least.
 
@@ -156,7 +157,7 @@ def fetch(
                 f"{len(taken)} files have not changed since an older version of the data, and were taken over"
             )
         if missing:
-            base = base_of(source or public_address())
+            base = base_of(source or os.environ.get("TTS_SOURCE") or public_address())
             say(f"fetching {len(missing)} files, {megabytes(new_size)}, from {base} into {folder}")
             _bring_all(missing, base, folder, say, every)
     return Fetched(len(wanted), size, len(missing), new_size, time.perf_counter() - start)

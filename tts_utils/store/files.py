@@ -13,18 +13,19 @@ import json
 import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tts_utils import data_folder
+from tts_utils import data_folder, hashes
 from tts_utils.store import manifest
+from tts_utils.store.columns import to_frame
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import (
     IMPORTED,
@@ -39,8 +40,20 @@ from tts_utils.store.tables import (
     slug,
     table_of,
     to_json,
-    unescape,
 )
+
+__all__ = [
+    "append",
+    "check_file",
+    "compact",
+    "load",
+    "sources",
+    "stored",
+    "stored_rows",
+    "table_of_file",
+    "to_frame",
+    "unseen",
+]
 
 
 def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
@@ -174,6 +187,7 @@ def append(
     *,
     sources: Mapping[str, str] | None = None,
     seconds: float = 0.0,
+    tokens_run: Mapping[str, int] | None = None,
 ) -> Path:
     """Store a batch of rows as one part file, whole or not at all.
 
@@ -183,11 +197,14 @@ def append(
         data: the data directory.
         sources: hashes of what they were made from, such as ``{"problems_sha256": ...}``.
         seconds: what they took to make.
+        tokens_run: by role, what the models ran for them, where they say so; what they are charged for
+            stands in the rows.
 
     Raises:
         StoreError: a row lacks a column or holds a value of another type.
     """
-    content = _encode(table, _from_rows(table, rows), sources or {}, {"tts.seconds": f"{seconds:.3f}"})
+    spent = {"tts.seconds": f"{seconds:.3f}", "tts.tokens_run": to_json(tokens_run or {})}
+    content = _encode(table, _from_rows(table, rows), sources or {}, spent)
     part = table.parts(data) / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     with manifest.locked(data):
         manifest.replace_file(part, content)
@@ -223,6 +240,9 @@ def compact(table: Table, data: Path) -> Path:
         seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
         if listed and path in files:  # else the entry is that of a table that was moved away
             seconds += listed.get("seconds", 0)
+        run = Counter(listed.get("tokens_run", {}) if listed and path in files else {})
+        for part in metadata:
+            run.update(json.loads(part.get(b"tts.tokens_run", b"{}")))
         _check_hash(table, data)
         rows = _sorted(_read(table, files, None, None), KEYS[table.kind])
         content = _encode(table, rows, sources)
@@ -238,25 +258,12 @@ def compact(table: Table, data: Path) -> Path:
             "config_sha256": table.config_sha256,
             "sources": sources,
             "seconds": round(seconds, 3),
+            **({"tokens_run": dict(run)} if run else {}),
             **manifest.circumstances(),
         }
         manifest.save_entries(data, {table.relative: entry})
         shutil.rmtree(parts, ignore_errors=True)
     return path
-
-
-def to_frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows as a data frame: strings unescaped (dtype object), lists as Python lists."""
-    columns = {}
-    for name in rows.column_names:
-        values = rows.column(name)
-        if pa.types.is_string(values.type):
-            columns[name] = pd.Series([unescape(v) for v in values.to_pylist()], dtype=object)
-        elif pa.types.is_list(values.type):
-            columns[name] = pd.Series(values.to_pylist(), dtype=object)
-        else:
-            columns[name] = values.to_numpy()
-    return pd.DataFrame(columns)
 
 
 def stored_rows(table: Table, data: Path) -> int:
@@ -309,19 +316,17 @@ def _files_in(folder: Path, table: Table) -> list[Path]:
 
 def _check_hash(table: Table, data: Path) -> None:
     path = table.path(data)
-    if not path.exists():
+    try:
+        if path.exists():
+            # "next_sha256" is left by a run that was killed between announcing a new file and noting it.
+            hashes.checked(path, data)
+    except FileNotFoundError:  # another process has removed it meanwhile
         return
-    for _ in range(2):  # the second time with the manifest that another process has written meanwhile
-        listed = manifest.load(data).get(table.relative)
-        if listed is None or not path.exists():
-            return
-        # "next_sha256" is left by a run that was killed between announcing a new file and noting it as done.
-        if manifest.sha256_of(path) in (listed["sha256"], listed.get("next_sha256")):
-            return
-    raise DamagedTable(
-        f"{path} is not the file the manifest lists (its sha256 differs); restore both (git checkout), "
-        "or remove the file and fill it again"
-    )
+    except hashes.DamagedFile as exc:
+        raise DamagedTable(
+            f"{path} is not the file the manifest lists (its sha256 differs); restore both (git checkout), "
+            "or remove the file and fill it again"
+        ) from exc
 
 
 def _sources_of(file: pq.ParquetFile) -> dict[str, str]:
@@ -412,6 +417,8 @@ def _encode(
 
 def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
     rows = rows.combine_chunks()
+    if _in_order(rows, keys):  # as a compacted table is
+        return rows
     rows = rows.take(pc.sort_indices(rows, [(key, "ascending") for key in keys]))
     if rows.num_rows < 2:
         return rows
@@ -420,3 +427,13 @@ def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
     )
     # The sort is stable: of equal keys the finished table's row comes first, then the oldest part's.
     return rows.filter(pa.array(np.concatenate([[True], ~same]))).combine_chunks()
+
+
+def _in_order(rows: pa.Table, keys: tuple[str, ...]) -> bool:
+    """Whether every row's key is greater than the one before it."""
+    greater, equal = np.zeros(max(rows.num_rows - 1, 0), dtype=bool), True
+    for key in keys:
+        before, after = rows[key].slice(0, len(greater)), rows[key].slice(1)
+        greater |= equal & pc.greater(after, before).to_numpy()
+        equal = equal & pc.equal(after, before).to_numpy()
+    return bool(greater.all())

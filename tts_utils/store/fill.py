@@ -13,16 +13,19 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from tts_utils import mdp, search
 from tts_utils.data_folder import data_dir, dataset_name
 from tts_utils.problems import fingerprint, load_problems
 from tts_utils.records import Problem, SamplingConfig, State
+from tts_utils.store import columns as table_columns
 from tts_utils.store import files as table_files
-from tts_utils.store import manifest
+from tts_utils.store import manifest, verdicts
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import ForeignTable, Table
 
@@ -86,55 +89,17 @@ def fill_samples(
         StoreError: ``n`` is out of range, or the table was filled from other problems or another model, or is
             damaged.
     """
-    start = time.perf_counter()
     config = config or SamplingConfig()
     refuse_copies(n, config)
-    if n < 1 or batch_size < 1 or (limit is not None and limit < 1):
-        raise StoreError(f"n, batch_size and limit must be at least 1, got {n}, {batch_size} and {limit}")
+    refuse_nothing(n=n, batch_size=batch_size, limit=limit)
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
     sources = {"problems_sha256": fingerprint(problems), **revision("policy", policy)}
-    problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
+    asked = [p for p in problems[:limit] if only is None or p.problem_id in only]
     table = Table("samples", dataset_name(dataset), policy.name, config)
-    have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
-    row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
-    seen: set = set()
-
-    def refresh() -> None:
-        keys = table_files.unseen(table, data, seen, sources=sources, columns=["problem_id", "sample"])
-        for problem_id, sample in zip(*(keys[c].to_pylist() for c in ("problem_id", "sample")), strict=True):
-            if problem_id in row_of and sample < n:
-                have[row_of[problem_id], sample] = True
-
-    width = min(n, SAMPLES_PER_BLOCK, batch_size)
-    height = batch_size // width
-    blocks = {
-        f"{s}-{p}-{width}x{height}": (slice(p, p + height), slice(s, s + width))
-        for s in range(0, n, width)
-        for p in range(0, len(problems), height)
-    }
-    refresh()
-    added = 0
-    for block in claimed([name for name, where in blocks.items() if not have[where].all()], table, data):
-        refresh()
-        rows, columns = blocks[block]
-        methods = [
-            search.best_of_n(problem, len(run), first=columns.start + int(run[0]), scored=False)
-            for problem, there in zip(problems[rows], have[rows, columns], strict=True)
-            for run in gapless(np.flatnonzero(~there))
-        ]
-        if not methods:
-            continue
-        began = time.perf_counter()
-        results = search.run(methods, policy, None, table.sampling)
-        batch = [_sample_row(c) for result in results for c in result.completions]
-        took = time.perf_counter() - began
-        table_files.append(table, batch, data, sources=sources, seconds=took)
-        added += len(batch)
-        have[rows, columns] = True
-        if progress:
-            progress(int(have.sum()), have.size)
-    return finished(table, data, added, start)
+    filled = fill_table(table, _Draws(asked, n, config, policy, batch_size), data, sources, progress)
+    verdicts.settle_samples(table, problems, data)
+    return filled
 
 
 def fill_step_scores(
@@ -168,9 +133,7 @@ def fill_step_scores(
         return [{"scores": list(s.scores), "num_prm_tokens": s.num_tokens} for s in scored]
 
     table = Table("step_scores", samples.dataset, samples.policy, samples.sampling, prm=prm.name)
-    return _fill_per_text(
-        samples, table, compute, revision("prm", prm), problems, limit, batch_size, data, progress
-    )
+    return _fill_per_text(samples, table, compute, prm, problems, limit, batch_size, data, progress)
 
 
 def fill_step_labels(
@@ -196,84 +159,157 @@ def fill_step_labels(
 
     def compute(states: Sequence[State]) -> list[dict[str, Any]]:
         labels = [[bool(ok) for ok in check_steps(s.problem, s.steps)] for s in states]
-        for state, verdicts in zip(states, labels, strict=True):
-            if len(verdicts) != len(state.steps):
+        for state, of_steps in zip(states, labels, strict=True):
+            if len(of_steps) != len(state.steps):
                 raise StoreError(
-                    f"the checker gave {len(verdicts)} verdicts on the {len(state.steps)} steps of a sample "
+                    f"the checker gave {len(of_steps)} verdicts on the {len(state.steps)} steps of a sample "
                     f"of problem {state.problem.problem_id!r}"
                 )
-        return [{"labels": verdicts} for verdicts in labels]
+        return [{"labels": of_steps} for of_steps in labels]
 
     table = Table("step_labels", samples.dataset, samples.policy, samples.sampling)
-    return _fill_per_text(samples, table, compute, {}, problems, limit, batch_size, data, progress)
+    return _fill_per_text(samples, table, compute, None, problems, limit, batch_size, data, progress)
 
 
 def _fill_per_text(
     samples: Table,
     table: Table,
     compute: Callable[[Sequence[State]], list[dict[str, Any]]],
-    revision: Mapping[str, str],
+    judge: PRM | None,
     problems: Sequence[Problem] | None,
     limit: int | None,
     batch_size: int,
     data: Path | None,
     progress: Progress | None,
 ) -> Filled:
-    start = time.perf_counter()
-    if batch_size < 1 or (limit is not None and limit < 1):
-        raise StoreError(f"batch_size and limit must be at least 1, got {batch_size} and {limit}")
+    refuse_nothing(batch_size=batch_size, limit=limit)
     data = data_dir() if data is None else data
     problems = load_problems(samples.dataset, data=data) if problems is None else problems
-    sampled_from = {**table_files.sources(samples, data), "problems_sha256": fingerprint(problems)}
-    by_id = {problem.problem_id: problem for problem in problems[:limit]}
-    frame = table_files.to_frame(table_files.load(samples, data, sources=sampled_from))
-    texts: dict[tuple[str, str], list[int]] = {}  # (problem_id, text) -> its samples
-    for problem_id, sample, text in zip(frame["problem_id"], frame["sample"], frame["text"], strict=True):
-        if problem_id in by_id:
-            texts.setdefault((problem_id, text), []).append(int(sample))
-    if not texts:
+    sources = {**table_files.sources(samples, data), "problems_sha256": fingerprint(problems)}
+    rows = table_files.load(samples, data, sources=sources, columns=["problem_id", "sample", "text"])
+    texts = _Texts(table_columns.to_frame(rows), problems[:limit], compute, judge, batch_size)
+    if not texts.samples_of:
         raise StoreError(f"{samples.relative} holds no sample of these problems")
-    sources = {**sampled_from, **revision}
-    states = {key: mdp.state_of(by_id[key[0]], key[1]) for key in texts}
-    payloads: dict[tuple[str, int], dict[str, Any]] = {}  # (problem_id, sample) -> what is stored of it
-    seen: set = set()
+    sources |= {} if judge is None else revision("prm", judge)
+    filled = fill_table(table, texts, data, sources, progress)
+    return replace(filled, unscored=texts.unscored())
 
-    def refresh() -> None:
-        rows = table_files.to_frame(table_files.unseen(table, data, seen, sources=sources))
-        kept = [name for name in rows.columns if name in ("scores", "num_prm_tokens", "labels")]
-        for row in rows[["problem_id", "sample", *kept]].to_dict("records"):
-            payloads[row["problem_id"], row["sample"]] = {name: row[name] for name in kept}
 
-    def missing(key: tuple[str, str]) -> list[int]:
-        return [sample for sample in texts[key] if (key[0], sample) not in payloads]
+class _Draws:
+    """Which samples of which problems are not stored; a block is some samples of some problems."""
 
-    refresh()
-    keys = list(texts)
-    blocks = {f"{i}-{batch_size}": keys[i : i + batch_size] for i in range(0, len(keys), batch_size)}
-    total = sum(len(members) for members in texts.values())
-    added = 0
-    for name in claimed([b for b, members in blocks.items() if any(map(missing, members))], table, data):
-        refresh()
-        began = time.perf_counter()
-        todo = {key: samples for key in blocks[name] if (samples := missing(key))}
-        known = {key: _payload_of_another(key, texts[key], states[key], payloads) for key in todo}
-        unknown = [key for key in todo if known[key] is None]
-        known |= dict(zip(unknown, compute([states[key] for key in unknown]), strict=True))
-        batch = [
-            {"problem_id": key[0], "sample": sample, **known[key]} for key in todo for sample in todo[key]
+    columns = ("problem_id", "sample")
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        n: int,
+        sampling: SamplingConfig,
+        policy: Policy,
+        batch_size: int,
+    ) -> None:
+        self.problems, self.sampling, self.models = problems, sampling, {"policy": policy}
+        self.have = np.zeros((len(problems), n), dtype=bool)  # (P, n)
+        self.row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
+        self.width = min(n, SAMPLES_PER_BLOCK, batch_size)
+        self.height = batch_size // self.width
+
+    @property
+    def blocks(self) -> dict[str, tuple[slice, slice]]:
+        return {
+            f"{s}-{p}-{self.width}x{self.height}": (slice(p, p + self.height), slice(s, s + self.width))
+            for s in range(0, self.have.shape[1], self.width)
+            for p in range(0, len(self.problems), self.height)
+        }
+
+    def note(self, rows: pa.Table) -> None:
+        for problem_id, sample in zip(*(rows[c].to_pylist() for c in self.columns), strict=True):
+            if problem_id in self.row_of and sample < self.have.shape[1]:
+                self.have[self.row_of[problem_id], sample] = True
+
+    def lacks(self, block: tuple[slice, slice]) -> bool:
+        return not self.have[block].all()
+
+    def compute(self, block: tuple[slice, slice]) -> list[dict[str, Any]]:
+        rows, columns = block
+        methods = [
+            search.best_of_n(problem, len(run), first=columns.start + int(run[0]), scored=False)
+            for problem, stored in zip(self.problems[rows], self.have[block], strict=True)
+            for run in gapless(np.flatnonzero(~stored))
         ]
-        if not batch:
-            continue
-        took = time.perf_counter() - began
-        table_files.append(table, batch, data, sources=sources, seconds=took)
-        added += len(batch)
-        refresh()
-        if progress:
-            progress(min(len(payloads), total), total)
-    refresh()
-    with_steps = {(key[0], sample) for key in texts if states[key].steps for sample in texts[key]}
-    unscored = sum(payloads[at].get("scores") == [] for at in with_steps)
-    return replace(finished(table, data, added, start), unscored=unscored)
+        results = search.run(methods, self.models["policy"], None, self.sampling)
+        return [_sample_row(completion) for result in results for completion in result.completions]
+
+    def progress(self) -> tuple[int, int]:
+        return int(self.have.sum()), self.have.size
+
+
+class _Texts:
+    """Which distinct texts of stored samples have no scores (or labels) yet; a block is some texts."""
+
+    columns = None
+
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        problems: Sequence[Problem],
+        of_states: Callable[[Sequence[State]], list[dict[str, Any]]],
+        judge: PRM | None,
+        batch_size: int,
+    ) -> None:
+        by_id = {problem.problem_id: problem for problem in problems}
+        self.of_states, self.batch_size = of_states, batch_size
+        self.models = {} if judge is None else {"prm": judge}
+        self.samples_of: dict[tuple[str, str], list[int]] = {}  # (problem_id, text) -> its samples
+        for key in samples[samples["problem_id"].isin(by_id.keys())].itertuples(index=False):
+            self.samples_of.setdefault((key.problem_id, key.text), []).append(int(key.sample))
+        self.states = {key: mdp.state_of(by_id[key[0]], key[1]) for key in self.samples_of}
+        self.payloads: dict[tuple[str, int], dict[str, Any]] = {}  # (problem_id, sample) -> what is stored
+
+    @property
+    def blocks(self) -> dict[str, list[tuple[str, str]]]:
+        keys, size = list(self.samples_of), self.batch_size
+        return {f"{i}-{size}": keys[i : i + size] for i in range(0, len(keys), size)}
+
+    def note(self, rows: pa.Table) -> None:
+        frame = table_columns.to_frame(rows)
+        kept = [name for name in frame.columns if name in ("scores", "num_prm_tokens", "labels")]
+        for row in frame[["problem_id", "sample", *kept]].to_dict("records"):
+            self.payloads[row["problem_id"], row["sample"]] = {name: row[name] for name in kept}
+
+    def lacks(self, block: list[tuple[str, str]]) -> bool:
+        return any(map(self._absent, block))
+
+    def compute(self, block: list[tuple[str, str]]) -> list[dict[str, Any]]:
+        absent = {key: samples for key in block if (samples := self._absent(key))}
+        known = {
+            key: _payload_of_another(key, self.samples_of[key], self.states[key], self.payloads)
+            for key in absent
+        }
+        new = [key for key in absent if known[key] is None]
+        known |= dict(zip(new, self.of_states([self.states[key] for key in new]), strict=True))
+        return [
+            {"problem_id": key[0], "sample": sample, **(known[key] or {})}
+            for key, samples in absent.items()
+            for sample in samples
+        ]
+
+    def progress(self) -> tuple[int, int]:
+        total = sum(map(len, self.samples_of.values()))
+        return min(len(self.payloads), total), total
+
+    def unscored(self) -> int:
+        """How many samples have steps and no scores."""
+        with_steps = [
+            (key[0], sample)
+            for key, samples in self.samples_of.items()
+            for sample in samples
+            if self.states[key].steps
+        ]
+        return sum(self.payloads[at].get("scores") == [] for at in with_steps)
+
+    def _absent(self, key: tuple[str, str]) -> list[int]:
+        return [sample for sample in self.samples_of[key] if (key[0], sample) not in self.payloads]
 
 
 def _payload_of_another(
@@ -291,6 +327,79 @@ def _payload_of_another(
                 )
             return payload
     return None
+
+
+class Work(Protocol):
+    """What is to be filled into a table: what is stored of it, and how the rest is computed.
+
+    Attributes:
+        columns: what :meth:`note` reads of stored rows; None means all.
+        models: by role ("policy", "prm"), what computes.
+        blocks: by a name that depends on the command only.
+    """
+
+    columns: Sequence[str] | None
+    models: Mapping[str, Any]
+
+    @property
+    def blocks(self) -> dict[str, Any]: ...
+
+    def note(self, rows: pa.Table) -> None:
+        """Take in rows that are stored, by whatever process."""
+
+    def lacks(self, block: Any) -> bool:
+        """Whether a row of a block is not stored."""
+
+    def compute(self, block: Any) -> list[dict[str, Any]]:
+        """The rows of a block that are not stored."""
+
+    def progress(self) -> tuple[int, int]:
+        """How many are stored, and how many are wanted."""
+
+
+def fill_table(
+    table: Table, work: Work, data: Path, sources: Mapping[str, str], progress: Progress | None = None
+) -> Filled:
+    """Compute and store what a table lacks, block by block, and compact it: the one loop of all filling."""
+    start = time.perf_counter()
+    seen: set = set()
+
+    def refresh() -> None:
+        work.note(table_files.unseen(table, data, seen, sources=sources, columns=work.columns))
+
+    refresh()
+    added = 0
+    blocks = work.blocks
+    for name in claimed([name for name, block in blocks.items() if work.lacks(block)], table, data):
+        refresh()
+        began, run = time.perf_counter(), _tokens_run(work.models)
+        batch = work.compute(blocks[name])
+        if not batch:
+            continue
+        spent = {role: tokens - run[role] for role, tokens in _tokens_run(work.models).items()}
+        took = time.perf_counter() - began
+        table_files.append(table, batch, data, sources=sources, seconds=took, tokens_run=spent)
+        added += len(batch)
+        refresh()
+        if progress:
+            progress(*work.progress())
+    refresh()
+    path = table_files.compact(table, data)
+    rows = table_files.stored_rows(table, data)
+    return Filled(table, path, added, rows, time.perf_counter() - start)
+
+
+def _tokens_run(models: Mapping[str, Any]) -> dict[str, int]:
+    """The tokens that models say to have run so far: fewer than are charged, where something was cached."""
+    return {role: model.tokens_run for role, model in models.items() if hasattr(model, "tokens_run")}
+
+
+def refuse_nothing(**counts: int | None) -> None:
+    """Raise StoreError unless every count is at least 1, or None."""
+    if bad := {name: count for name, count in counts.items() if count is not None and count < 1}:
+        raise StoreError(
+            f"{' and '.join(bad)} must be at least 1, got {' and '.join(map(str, bad.values()))}"
+        )
 
 
 def refuse_copies(n: int, config: SamplingConfig) -> None:
@@ -319,17 +428,14 @@ def claimed(names: Sequence[str], table: Table, data: Path) -> Iterator[str]:
                 os.close(handle)
 
 
-def finished(table: Table, data: Path, added: int, start: float) -> Filled:
-    """Compact a table that is all there, and say what was done to it since ``start``."""
-    path = table_files.compact(table, data)
-    rows = table_files.stored_rows(table, data)
-    return Filled(table, path, added, rows, time.perf_counter() - start)
-
-
 def revision(role: str, model: Any) -> dict[str, str]:
-    """The model's own hash of its weights, where it offers one; rows of two versions are never mixed then."""
-    found = getattr(model, "revision", "")
-    return {f"{role}_revision": found} if found else {}
+    """What tells a model from its other versions, as far as it says: rows of two are never mixed.
+
+    ``revision`` is that of its weights, ``settings`` that of its template and configuration; tables from
+    before these were noted lack the latter, and are continued.
+    """
+    noted = {f"{role}_{name}": getattr(model, name, "") for name in ("revision", "settings")}
+    return {key: value for key, value in noted.items() if value}
 
 
 def gapless(indices: np.ndarray) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 import platform
@@ -16,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import tts_utils
-from tts_utils.data_folder import MANIFEST, data_dir
+from tts_utils.data_folder import MANIFEST as NAME
+from tts_utils.data_folder import data_dir
+from tts_utils.hashes import VERSION, StoreError, sha256_of
+from tts_utils.hashes import entries as load
 
-NAME = MANIFEST
 LOCK = ".lock"
-
-
-class StoreError(ValueError):
-    """Stored data that cannot be used; the message names the file and the way out."""
 
 
 @contextmanager
@@ -72,35 +69,12 @@ def replace_file(path: Path, content: bytes) -> None:
     os.replace(new, path)
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load(data: Path) -> dict[str, dict[str, Any]]:
-    """The manifest's entries by path relative to ``data``; {} where there is no manifest.
-
-    Raises:
-        StoreError: it is there and cannot be read.
-    """
-    path = data / NAME
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        files = content["files"]
-        if not all(isinstance(entry["sha256"], str) for entry in files.values()):
-            raise TypeError("a sha256 is not a string")
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise StoreError(f"{path} is damaged ({exc!r}); restore it, for example with git checkout") from exc
-    return files
-
-
 def save_entries(data: Path, entries: dict[str, dict[str, Any]]) -> None:
     """Add or replace entries (call under the lock)."""
     files = load(data) | entries
-    text = json.dumps({"version": 1, "files": dict(sorted(files.items()))}, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {"version": VERSION, "files": dict(sorted(files.items()))}, indent=1, ensure_ascii=False
+    )
     replace_file(data / NAME, f"{text}\n".encode())
 
 
@@ -114,16 +88,15 @@ def record_files(paths: Iterable[Path], *, data: Path | None = None, **provenanc
     """
     data = data_dir() if data is None else data
     entries = {
-        path.resolve().relative_to(data.resolve()).as_posix(): {
-            "sha256": sha256_of(path),
-            "bytes": path.stat().st_size,
-            **circumstances(),
-            **provenance,
-        }
-        for path in paths
+        path.resolve().relative_to(data.resolve()).as_posix(): entry_of(path, **provenance) for path in paths
     }
     with locked(data):
         save_entries(data, entries)
+
+
+def entry_of(path: Path, **provenance: Any) -> dict[str, Any]:
+    """What the manifest says of a file that is no table."""
+    return {"sha256": sha256_of(path), "bytes": path.stat().st_size, **circumstances(), **provenance}
 
 
 def circumstances() -> dict[str, str]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import shlex
-import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from tts_utils import mdp, search
+from tts_utils import answers, mdp, search
 from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, places
 from tts_utils.problems import dataset_option, fingerprint, load_problems
 from tts_utils.protocols import TOO_LONG, first_indices
@@ -26,8 +26,9 @@ from tts_utils.records import (
     State,
     StepScores,
 )
+from tts_utils.store import columns as table_columns
 from tts_utils.store import files as table_files
-from tts_utils.store import fill
+from tts_utils.store import fill, verdicts
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import StoreMiss, Table, sampling_options
 from tts_utils.tree_search import TreeSearch
@@ -36,6 +37,111 @@ if TYPE_CHECKING:
     from tts_utils.protocols import PRM, Policy
 
 _COLUMNS = [name for name in SearchNode.__slots__ if name != "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSource:
+    """Stored searches that a reader means.
+
+    Attributes:
+        dataset: the problem set as the reader named it.
+        policy, prm: names.
+        tree_search: which search; of a DVTS its N/M trees are read, where more may be stored.
+        config: how the policy was sampled; None takes ``SamplingConfig()``, else the only one stored.
+        problems: those that must be there; None means all of the data set.
+        data: the data directory; None means ``data_dir()``.
+    """
+
+    dataset: str
+    policy: str
+    prm: str
+    tree_search: TreeSearch
+    config: SamplingConfig | None = None
+    problems: Sequence[Problem] | None = None
+    data: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The data directory."""
+        return data_dir() if self.data is None else self.data
+
+    @property
+    def problem_set(self) -> Sequence[Problem]:
+        """The problems that must be there."""
+        if self.problems is not None:
+            return self.problems
+        return load_problems(self.dataset, data=self.folder)
+
+    @property
+    def table(self) -> Table:
+        """The table that holds them.
+
+        Raises:
+            StoreMiss: there is none; names the command that fills it.
+            StoreError: no configuration was given and several tables would do.
+        """
+        wanted = table_of_search(self.dataset, self.policy, self.prm, self.tree_search, self.config)
+        tables = [
+            table
+            for table in table_files.stored(self.folder, "searches", wanted.dataset, self.policy, self.prm)
+            if (table.policy, table.prm, table.method) == (self.policy, self.prm, wanted.method)
+        ]
+        if wanted in tables:
+            return wanted
+        label = self.tree_search.label
+        if self.config is not None or not tables:
+            raise StoreMiss(
+                f"no searches {label} of policy {self.policy!r} with PRM {self.prm!r} on {wanted.dataset!r} "
+                f"are stored in {places(self.folder)} with {wanted.sampling}"
+                f"{fetch_hint(wanted.relative, wanted.dataset, self.folder)}; fill them with: "
+                f"{command(wanted, self.tree_search, self.dataset, self.folder)}"
+            )
+        if len(tables) > 1:
+            names = "; ".join(str(table.sampling) for table in tables)
+            raise StoreError(
+                f"several tables of {label} searches are stored; say which with config=: {names}"
+            )
+        return tables[0]
+
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The nodes of the trees, sorted by run, problem_id and node, no tree missing.
+
+        Args:
+            columns: these only, problem_id, run and node among them; None reads all.
+
+        Raises:
+            StoreMiss: the tree of some problem is not stored; names the command that fills it.
+            DamagedTable, ForeignTable: naming the file.
+        """
+        table, wanted = self.table, {problem.problem_id for problem in self.problem_set}
+        rows = table_files.load(table, self.folder, columns=columns)
+        codes, names = table_columns.codes(rows, "problem_id")
+        number_of_trees = self.tree_search.num_subtrees
+        meant = np.array([name in wanted for name in names], dtype=bool)
+        meant = meant[codes] & (table_columns.numbers(rows, "run") < number_of_trees)
+        roots = codes[meant & (table_columns.numbers(rows, "node") == 0)]
+        counts = dict(zip(names, np.bincount(roots, minlength=len(names)), strict=True))
+        if short := [name for name in sorted(wanted) if counts.get(name, 0) < number_of_trees]:
+            raise StoreMiss(
+                f"{table.relative} lacks search trees of {len(short)} of {len(wanted)} problems (problem "
+                f"{short[0]!r} has {counts.get(short[0], 0)} of {number_of_trees}); fill them with: "
+                f"{command(table, self.tree_search, self.dataset, self.folder)}"
+            )
+        return rows if meant.all() else rows.filter(pa.array(meant)).combine_chunks()
+
+    def replay(self, problems: Sequence[Problem] | None = None) -> list[SearchResult]:
+        """The results of the problems, or of some of them, by the real algorithm, with no model."""
+        problems = self.problem_set if problems is None else problems
+        verdicts.recall(self.folder)
+        some = replace(self, problems=problems)
+        groups = dict(list(table_columns.to_frame(some.rows()).groupby("problem_id")))
+        results = []
+        for problem in problems:
+            nodes = groups[problem.problem_id]
+            stored = StoredPolicy(nodes, self.policy), StoredPRM(nodes, self.prm)
+            config = self.config or SamplingConfig()
+            results += search.run([self.tree_search(problem)], *stored, config)
+        return results
 
 
 def fill_searches(
@@ -68,10 +174,8 @@ def fill_searches(
         StoreError: a budget above 1 at temperature 0, or the table was filled from other problems or other
             models, or is damaged.
     """
-    start = time.perf_counter()
     fill.refuse_copies(tree_search.budget, config or SamplingConfig())
-    if batch_size < 1 or (limit is not None and limit < 1):
-        raise StoreError(f"batch_size and limit must be at least 1, got {batch_size} and {limit}")
+    fill.refuse_nothing(batch_size=batch_size, limit=limit)
     data = data_dir() if data is None else data
     problems = load_problems(dataset, data=data) if problems is None else problems
     sources = {
@@ -79,42 +183,63 @@ def fill_searches(
         **fill.revision("policy", policy),
         **fill.revision("prm", prm),
     }
-    problems = [p for p in problems[:limit] if only is None or p.problem_id in only]
+    asked = [p for p in problems[:limit] if only is None or p.problem_id in only]
     table = table_of_search(dataset, policy.name, prm.name, tree_search, config)
-    have = np.zeros((len(problems), tree_search.num_subtrees), dtype=bool)  # (P, trees)
-    row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
-    seen: set = set()
+    trees = _TreesToGrow(asked, tree_search, table.sampling, policy, prm, batch_size)
+    filled = fill.fill_table(table, trees, data, sources, progress)
+    source = SearchSource(dataset, policy.name, prm.name, tree_search, table.sampling, asked, data)
+    with verdicts.settling(data):
+        for result in source.replay():
+            answers.group_answers([completion.answer for completion in result.completions])
+    return filled
 
-    def refresh() -> None:
+
+class _TreesToGrow:
+    """Which trees of which problems are not stored; a block is some problems."""
+
+    columns = ("problem_id", "run", "node")
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        tree_search: TreeSearch,
+        sampling: SamplingConfig,
+        policy: Policy,
+        prm: PRM,
+        batch_size: int,
+    ) -> None:
+        self.problems, self.tree_search, self.sampling = problems, tree_search, sampling
+        self.models = {"policy": policy, "prm": prm}
+        self.height = max(1, batch_size // tree_search.budget)
+        self.have = np.zeros((len(problems), tree_search.num_subtrees), dtype=bool)  # (P, trees)
+        self.row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
+
+    @property
+    def blocks(self) -> dict[str, slice]:
+        size = f"{self.height}-{self.tree_search.budget}"
+        starts = range(0, len(self.have), self.height)
+        return {f"{start}-{size}": slice(start, start + self.height) for start in starts}
+
+    def note(self, rows: pa.Table) -> None:
         # A tree is stored in one part, whole or not at all, so that its first node tells.
-        rows = table_files.unseen(table, data, seen, sources=sources, columns=["problem_id", "run", "node"])
-        for problem_id, run, node in zip(*(rows[c].to_pylist() for c in rows.column_names), strict=True):
-            if node == 0 and problem_id in row_of and run < tree_search.num_subtrees:
-                have[row_of[problem_id], run] = True
+        for problem_id, run, node in zip(*(rows[c].to_pylist() for c in self.columns), strict=True):
+            if node == 0 and problem_id in self.row_of and run < self.tree_search.num_subtrees:
+                self.have[self.row_of[problem_id], run] = True
 
-    height = max(1, batch_size // tree_search.budget)
-    blocks = {f"{p}-{height}-{tree_search.budget}": slice(p, p + height) for p in range(0, len(have), height)}
-    refresh()
-    added = 0
-    for block in fill.claimed([b for b, rows in blocks.items() if not have[rows].all()], table, data):
-        refresh()
-        began = time.perf_counter()
+    def lacks(self, block: slice) -> bool:
+        return not self.have[block].all()
+
+    def compute(self, block: slice) -> list[dict[str, Any]]:
         methods = [
-            _some_trees(tree_search, len(runs))(problem, run=int(runs[0]))
-            for problem, there in zip(problems[blocks[block]], have[blocks[block]], strict=True)
-            for runs in fill.gapless(np.flatnonzero(~there))
+            _some_trees(self.tree_search, len(runs))(problem, run=int(runs[0]))
+            for problem, stored in zip(self.problems[block], self.have[block], strict=True)
+            for runs in fill.gapless(np.flatnonzero(~stored))
         ]
-        if not methods:
-            continue
-        results = search.run(methods, policy, prm, table.sampling)
-        batch = [_row(result.problem_id, node) for result in results for node in result.nodes]
-        took = time.perf_counter() - began
-        table_files.append(table, batch, data, sources=sources, seconds=took)
-        added += len(batch)
-        have[blocks[block]] = True
-        if progress:
-            progress(int(have.sum()), have.size)
-    return fill.finished(table, data, added, start)
+        results = search.run(methods, self.models["policy"], self.models["prm"], self.sampling)
+        return [_row(result.problem_id, node) for result in results for node in result.nodes]
+
+    def progress(self) -> tuple[int, int]:
+        return int(self.have.sum()), self.have.size
 
 
 def read_searches(
@@ -127,14 +252,7 @@ def read_searches(
     problems: Sequence[Problem] | None = None,
     data: Path | None = None,
 ) -> pd.DataFrame:
-    """Read the stored search trees.
-
-    Args:
-        dataset, policy, prm: names.
-        tree_search: which search; of a DVTS its N/M trees are read, where more may be stored.
-        config: how the policy was sampled; None takes ``SamplingConfig()``, else the only one stored.
-        problems: those that must be there; None means all of the data set.
-        data: the data directory; None means ``data_dir()``.
+    """Read the stored search trees; arguments as for :class:`SearchSource`.
 
     Returns:
         One row per node, sorted by run, problem_id and node, with the columns of
@@ -144,21 +262,8 @@ def read_searches(
         StoreMiss: nothing, or not the tree of every problem, is stored; names the command that fills it.
         DamagedTable, ForeignTable: naming the file.
     """
-    data = data_dir() if data is None else data
-    problems = load_problems(dataset, data=data) if problems is None else problems
-    table = _find(dataset, policy, prm, tree_search, config, data)
-    rows = table_files.to_frame(table_files.load(table, data))
-    wanted = {problem.problem_id for problem in problems}
-    rows = rows[rows["problem_id"].isin(wanted) & (rows["run"] < tree_search.num_subtrees)]
-    counts = rows[rows["node"] == 0]["problem_id"].value_counts().reindex(sorted(wanted), fill_value=0)
-    short = counts[counts < tree_search.num_subtrees]
-    if len(short):
-        raise StoreMiss(
-            f"{table.relative} lacks search trees of {len(short)} of {len(wanted)} problems (problem "
-            f"{short.index[0]!r} has {short.iloc[0]} of {tree_search.num_subtrees}); fill them with: "
-            f"{command(table, tree_search, dataset, data)}"
-        )
-    return rows.reset_index(drop=True)
+    source = SearchSource(dataset, policy, prm, tree_search, config, problems, data)
+    return table_columns.to_frame(source.rows())
 
 
 def replay(
@@ -178,15 +283,7 @@ def replay(
 
     Args and errors as for :func:`read_searches`.
     """
-    data = data_dir() if data is None else data
-    problems = load_problems(dataset, data=data) if problems is None else problems
-    which = {"config": config, "problems": problems, "data": data}
-    groups = dict(list(read_searches(dataset, policy, prm, tree_search, **which).groupby("problem_id")))
-    results = []
-    for problem in problems:
-        stored = StoredPolicy(groups[problem.problem_id], policy), StoredPRM(groups[problem.problem_id], prm)
-        results += search.run([tree_search(problem)], *stored, config or SamplingConfig())
-    return results
+    return SearchSource(dataset, policy, prm, tree_search, config, problems, data).replay()
 
 
 class StoredPolicy:
@@ -283,36 +380,13 @@ def command(table: Table, tree_search: TreeSearch, dataset: str, data: Path) -> 
         value = getattr(tree_search, option)
         if value != (4 if option == "branching" else getattr(default, option)):
             words += [f"--{option.replace('_', '-')}", str(value)]
-    words += ["--compete"] * (not tree_search.retire) + ["--distinct"] * tree_search.distinct
+    if not tree_search.retire:
+        words.append("--compete")
+    if tree_search.distinct:
+        words.append("--distinct")
     if table.sampling.temperature == 0:
         words += ["--temperature", "0"]
     return shlex.join(words + [word for word in sampling_options(table.sampling) if word != "--greedy"])
-
-
-def _find(
-    dataset: str, policy: str, prm: str, tree_search: TreeSearch, config: SamplingConfig | None, data: Path
-) -> Table:
-    wanted = table_of_search(dataset, policy, prm, tree_search, config)
-    found = [
-        table
-        for table in table_files.stored(data, "searches", wanted.dataset, policy, prm)
-        if (table.policy, table.prm, table.method) == (policy, prm, wanted.method)
-    ]
-    if wanted in found:
-        return wanted
-    if config is not None or not found:
-        raise StoreMiss(
-            f"no searches {tree_search.label} of policy {policy!r} with PRM {prm!r} on {wanted.dataset!r} "
-            f"are stored in {places(data)} with {wanted.sampling}"
-            f"{fetch_hint(wanted.relative, wanted.dataset, data)}; fill them with: "
-            f"{command(wanted, tree_search, dataset, data)}"
-        )
-    if len(found) > 1:
-        names = "; ".join(str(table.sampling) for table in found)
-        raise StoreError(
-            f"several tables of {tree_search.label} searches are stored; say which with config=: {names}"
-        )
-    return found[0]
 
 
 def _some_trees(tree_search: TreeSearch, count: int) -> TreeSearch:

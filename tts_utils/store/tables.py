@@ -172,7 +172,7 @@ def sampling_options(sampling: SamplingConfig) -> list[str]:
 
 # Parquet holds UTF-8, which has no lone surrogates; a model's text may. They are written as this private-use
 # character and four hexadecimal digits, the character itself as two of it; all other text stands as it is.
-_ESCAPE = "\U0010fffd"
+ESCAPE = "\U0010fffd"
 
 
 def escape(text: str) -> str:
@@ -182,19 +182,19 @@ def escape(text: str) -> str:
     (True, True)
     """
     return re.sub(
-        f"[{_ESCAPE}\ud800-\udfff]",
-        lambda found: _ESCAPE * 2 if found[0] == _ESCAPE else f"{_ESCAPE}{ord(found[0]):04x}",
+        f"[{ESCAPE}\ud800-\udfff]",
+        lambda found: ESCAPE * 2 if found[0] == ESCAPE else f"{ESCAPE}{ord(found[0]):04x}",
         text,
     )
 
 
 def unescape(text: str) -> str:
     """Undo :func:`escape`."""
-    if _ESCAPE not in text:
+    if ESCAPE not in text:
         return text
     return re.sub(
-        f"{_ESCAPE}({_ESCAPE}|[0-9a-f]{{4}})",
-        lambda found: _ESCAPE if found[1] == _ESCAPE else chr(int(found[1], 16)),
+        f"{ESCAPE}({ESCAPE}|[0-9a-f]{{4}})",
+        lambda found: ESCAPE if found[1] == ESCAPE else chr(int(found[1], 16)),
         text,
     )
 

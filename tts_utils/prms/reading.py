@@ -1,0 +1,261 @@
+"""Reading pieces of text behind what has been read: one pass of a model for many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from transformers.cache_utils import DynamicCache
+
+from tts_utils.lean import Leanness
+from tts_utils.prms.formats import Format
+from tts_utils.prms.prefixes import Node, Prefixes
+
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+"""Models whose layers keep keys and values of every token, so that a prefix can be taken up again."""
+
+ROW_TOKENS = 64
+"""Tokens of the pieces behind one node that stand in one row; each sees the node's tokens and its own."""
+
+Pieces = Sequence[tuple[int, ...]]
+Row = tuple[Node | None, list[Node]]  # a node that is read, and nodes behind it that are not
+
+
+class Reader:
+    """A model, and what it has read."""
+
+    def __init__(self, model, text_format: Format, batch_tokens: int, cache_bytes: int) -> None:
+        """Nothing read yet; see :class:`tts_utils.prms.transformers.TransformersPRM`."""
+        self.model = model
+        self.format = text_format
+        self.batch_tokens = batch_tokens
+        self.tokens_run = 0
+        self._lean = Leanness(model)
+        self._known, self._longest = None, 0
+        config = model.base_model.config
+        implementation = getattr(config, "_attn_implementation", "")
+        if config.model_type in MODEL_TYPES and implementation in ("sdpa", "eager") and cache_bytes:
+            size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+            likes = [next(layer.parameters()) for layer in model.base_model.layers]
+            self._known = Prefixes(config.num_key_value_heads, size, likes, cache_bytes)
+            window = getattr(config, "sliding_window", None)
+            self._longest = min(self._known.capacity, window or self._known.capacity)
+
+    def forget(self) -> None:
+        """Forget everything that was read."""
+        if self._known:
+            self._known.clear()
+
+    def read(self, texts: Sequence[Pieces]) -> list[tuple[float, ...]]:
+        """The score at the end of every piece but the first, for every text.
+
+        Args:
+            texts: pieces of token ids, each text's first piece being what it shares with most others. What
+                was read before, as far as it is remembered, is not read again. Texts that begin alike should
+                stand together, as those that do not fit into the memory together are read one after another.
+        """
+        results: list[tuple[float, ...]] = [()] * len(texts)
+        sizes = [sum(map(len, pieces)) for pieces in texts]
+        whole = [i for i, size in enumerate(sizes) if size > self._longest]
+        portions: list[list[int]] = [[]]
+        room = 0 if self._known is None else self._known.capacity
+        for i, size in enumerate(sizes):
+            if size > self._longest:
+                continue
+            if size > room:
+                portions.append([])
+                room = self._known.capacity
+            portions[-1].append(i)
+            room -= size
+        with torch.inference_mode():
+            for i, scores in zip(whole, self._whole([texts[i] for i in whole]), strict=True):
+                results[i] = scores
+            for portion in portions:
+                for i, scores in zip(portion, self._behind([texts[i] for i in portion]), strict=True):
+                    results[i] = scores
+        return results
+
+    def _behind(self, texts: list[Pieces]) -> list[tuple[float, ...]]:
+        """Read what is new in texts that fit into the memory together."""
+        if not texts:
+            return []
+        known = self._known
+        known.next_call()
+        chains: list[list[Node]] = []
+        levels: dict[int, dict[int, Node]] = {}
+        for first, *others in texts:
+            chain = [known.root(first)]
+            for piece in others:
+                chain.append(known.child(chain[-1], piece))
+            chains.append(chain)
+            for node in chain:
+                if not node.read:
+                    levels.setdefault(node.depth, {})[id(node)] = node
+        known.make_room(sum(node.length for level in levels.values() for node in level.values()))
+        for _, level in sorted(levels.items()):
+            for batch in self._batches(rows_of(list(level.values()))):
+                self._run(batch)
+        return [tuple(node.score for node in chain[1:]) for chain in chains]
+
+    def _batches(self, rows: list[Row]) -> list[list[Row]]:
+        """Rows of like length together, within the budget of tokens; what they look back at counts a bit."""
+        wide = [sum(node.length for node in nodes) for _, nodes in rows]
+        past = [len(parent.places) if parent else 0 for parent, _ in rows]
+        result: list[list[Row]] = []
+        widest = longest = 0
+        for i in sorted(range(len(rows)), key=lambda i: (wide[i], past[i])):
+            count = len(result[-1]) + 1 if result else 1
+            widest, longest = max(widest, wide[i]), max(longest, past[i])
+            fits = count * max(widest, (widest + longest) / 8) <= self.batch_tokens
+            if result and fits:
+                result[-1].append(rows[i])
+            else:
+                result.append([rows[i]])
+                widest, longest = wide[i], past[i]
+        return result
+
+    def _run(self, batch: list[Row]) -> None:
+        """Read the nodes of some rows; keep their keys, values and scores."""
+        device = self.model.device
+        pasts = [len(parent.places) if parent else 0 for parent, _ in batch]
+        widths = [sum(node.length for node in nodes) for _, nodes in batch]
+        past, width = max(pasts), max(widths)
+        ids, positions, pieces, behind, places, cells, ends = [], [], [], [], [], [], []
+        for row, (parent, nodes) in enumerate(batch):
+            pad = [0] * (width - widths[row])
+            ids.append([token for node in nodes for token in node.key] + pad)
+            positions.append([pasts[row] + k for node in nodes for k in range(node.length)] + pad)
+            pieces.append([k for k, node in enumerate(nodes) for _ in range(node.length)] + [-1] * len(pad))
+            behind.append([0] * (past - pasts[row]) + (parent.places if parent else []))
+            column = row * width
+            for node in nodes:
+                places += self._known.take(node)
+                cells += range(column, column + node.length)
+                column += node.length
+                if node.depth:
+                    ends.append(column - 1)
+        ids, positions, pieces, behind, places, cells, ends = (
+            torch.tensor(x, device=device) for x in (ids, positions, pieces, behind, places, cells, ends)
+        )
+        self.tokens_run += ids.numel()
+        mask = self._mask(pieces, torch.tensor(pasts, device=device), past)
+        hidden = self._hidden(ids, positions, mask, behind.long(), places.long(), cells.long())
+        scores: list[float] = []
+        if len(ends):
+            chosen = hidden.flatten(0, 1)[ends.to(hidden.device)]
+            scores = self.format.read(self.model, chosen.float()).tolist()
+        following = iter(scores)
+        for _, nodes in batch:
+            for node in nodes:
+                node.read = True
+                if node.depth:
+                    node.score = next(following)
+
+    def _mask(self, pieces: torch.Tensor, pasts: torch.Tensor, past: int) -> torch.Tensor:
+        """What is added to attention (B, 1, T, P + T): 0 where a token looks, very little elsewhere.
+
+        It looks at all that stands before its row, and in it at its own piece up to itself.
+        """
+        rows, width = pieces.shape
+        columns = torch.arange(past, device=pieces.device)
+        before = (columns >= past - pasts[:, None])[:, None].expand(rows, width, past)
+        within = (pieces[:, :, None] == pieces[:, None]).tril()
+        seen = torch.cat([before, within], 2)[:, None]
+        dtype = next(self.model.parameters()).dtype
+        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
+            ~seen, torch.finfo(dtype).min
+        )
+
+    def _hidden(self, ids, positions, mask, behind, places, cells) -> torch.Tensor:
+        """Last hidden states (B, T, D) of new tokens, whose keys and values are kept."""
+        known, past = self._known, behind.shape[1]
+
+        def keep(layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+            known.write(layer, places, *(x.flatten(0, 1)[cells.to(x.device)] for x in (keys, values)))
+
+        lean = self._lean()
+        if lean is None:
+            cache = DynamicCache()
+            for layer in range(known.num_layers if past else 0):
+                cache.update(*(x.transpose(1, 2) for x in known.past(layer, behind)), layer)
+            out = self.model.base_model(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            for number, layer in enumerate(cache.layers):
+                keep(number, *(x[:, :, past:].transpose(1, 2) for x in (layer.keys, layer.values)))
+            return out.last_hidden_state
+
+        def attend(layer, queries, keys, values):
+            keep(layer, keys, values)
+            if past:
+                old = known.past(layer, behind)
+                keys, values = (torch.cat(pair, 1) for pair in zip(old, (keys, values), strict=True))
+            seen = F.scaled_dot_product_attention(
+                *(x.transpose(1, 2) for x in (queries, keys, values)),
+                attn_mask=mask,
+                scale=1.0,
+                enable_gqa=queries.shape[2] != keys.shape[2],
+            )
+            return seen.transpose(1, 2).flatten(2)
+
+        return lean(ids, positions, attend)
+
+    def _whole(self, texts: list[Pieces]) -> list[tuple[float, ...]]:
+        """Read texts from their beginnings, keeping nothing; pads stand on the right, where nobody looks."""
+        results: list[tuple[float, ...]] = [()] * len(texts)
+        flat = [[token for piece in pieces for token in piece] for pieces in texts]
+        for batch in batches([len(ids) for ids in flat], self.batch_tokens):
+            width = max(len(flat[i]) for i in batch)
+            ids = torch.tensor(
+                [flat[i] + [0] * (width - len(flat[i])) for i in batch], device=self.model.device
+            )
+            self.tokens_run += ids.numel()
+            ends = [
+                (row, sum(map(len, texts[i][: k + 1])) - 1)
+                for row, i in enumerate(batch)
+                for k in range(1, len(texts[i]))
+            ]
+            rows, columns = zip(*ends, strict=True)
+            hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            scores = iter(self.format.read(self.model, hidden[list(rows), list(columns)].float()).tolist())
+            for i in batch:
+                results[i] = tuple(next(scores) for _ in texts[i][1:])
+        return results
+
+
+def rows_of(nodes: Sequence[Node]) -> list[Row]:
+    """Nodes put into rows: those behind the same node together, about ``ROW_TOKENS`` tokens at most."""
+    rows: list[Row] = []
+    open_rows: dict[int, list[Node]] = {}
+    for node in nodes:
+        key = id(node.parent)
+        row = open_rows.get(key)
+        if row is None or node.parent is None or sum(n.length for n in row) + node.length > ROW_TOKENS:
+            row = open_rows[key] = []
+            rows.append((node.parent, row))
+        row.append(node)
+    return rows
+
+
+def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Group sequences by length into batches whose padded size stays within a budget of tokens.
+
+    Args:
+        lengths: tokens of each sequence; those of 0 are left out.
+        budget: rows times width of a batch at most; a sequence longer than that makes a batch of its own.
+
+    >>> batches([5, 2, 9, 3, 0], budget=10)
+    [[1, 3], [0], [2]]
+    """
+    result: list[list[int]] = []
+    for i in sorted((i for i, length in enumerate(lengths) if length), key=lambda i: lengths[i]):
+        if result and lengths[i] * (len(result[-1]) + 1) <= budget:
+            result[-1].append(i)
+        else:
+            result.append([i])
+    return result
