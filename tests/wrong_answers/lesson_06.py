@@ -70,6 +70,6 @@ WRONG = [
     Wrong("other", "one way round only", only_one_way_round, "Expected 0.167"),
     Wrong("other", "an array", outcomes_not_mean, "one number"),
     Wrong("transfer", "transposed", transposed, "Rows are the judge chosen under"),
-    Wrong("transfer", "each judge's own choice", own_choice_everywhere, "run under B: 0"),
+    Wrong("transfer", "each judge's own choice", own_choice_everywhere, "right on 1 of 3"),
     Wrong("transfer", "no table", a_dictionary, "DataFrame"),
 ]
