@@ -1,6 +1,6 @@
 # Everything here needs only Python 3.11 or newer, make and git; each target makes the environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help book test bench lint format notebook serve links clean clean-envs
+.PHONY: help book slides pdf test bench lint format notebook serve links clean clean-envs
 
 # PYTHON=python3.12 on the command line picks another one.
 PYTHON ?=
@@ -29,6 +29,12 @@ book: .venv-book ## run the notebooks and render the book (STUDENT=1: without so
 	$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output $(OUT) \
 	  --all -W -n --keep-going
 	@echo "The book lies in $(BOOK). Look at it with: make serve (or open that file in a browser)."
+
+slides: .venv-book ## write the slides of one lecture from the built book
+	.venv-book/bin/python book/slides.py
+
+pdf: .venv-book ## write the whole book as one PDF (needs Chromium)
+	.venv-book/bin/python book/pdf.py
 
 test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)

@@ -100,13 +100,21 @@ def prose_problems(text: str, marks: list[str], all_at_once: bool = False) -> li
 
 
 def said(source: str) -> str:
-    """The typed parts of the strings that a cell gives to ``say``."""
-    pieces = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "say":
-            for argument in node.args:
-                pieces += [_typed_text(argument)]
-    return "\n".join(pieces)
+    """The typed parts of the strings that a cell gives to ``say``, as they are or by a name."""
+    nodes = list(ast.walk(ast.parse(source)))
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+    given = [
+        argument
+        for call in calls
+        if getattr(call.func, "attr", getattr(call.func, "id", "")) == "say"
+        for argument in call.args
+    ]
+    names = {argument.id for argument in given if isinstance(argument, ast.Name)}
+    for node in nodes:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        if names & {target.id for target in targets if isinstance(target, ast.Name)}:
+            given.append(getattr(node, "value", None))
+    return "\n".join(_typed_text(argument) for argument in given)
 
 
 def _typed_text(node: ast.AST) -> str:

@@ -158,6 +158,8 @@ def test_a_mark_that_does_not_fit_is_an_error(mark: str, message: str) -> None:
 def test_numbers_typed_between_computed_ones_are_found_too() -> None:
     source = 'charts.say(f"of 500 problems **{share:.1%}**, and " f"{n} of 64")'
     assert typed_numbers.typed_numbers(typed_numbers.said(source)) == ["500", "64"]
+    by_name = 'text = f"of {n}"\nif n:\n    text = "43.2 % of all"\ncharts.say(text)'
+    assert typed_numbers.typed_numbers(typed_numbers.said(by_name)) == ["43.2"]
 
 
 def test_the_book_types_no_results() -> None:

@@ -342,3 +342,25 @@ def test_difficulty_levels():
     for bad in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match="pass@1"):
             difficulty_level(bad)
+
+
+def test_a_ratio_s_interval_covers_as_often_as_it_says_and_counts_problems():
+    """400 studies of 60 problems with 1 to 9 items, whose rates differ: the truth lies inside in 95 %."""
+    rng = np.random.default_rng(0)
+    rates, sizes = rng.beta(2, 3, 100_000), rng.integers(1, 10, 100_000)
+    truth = (rates * sizes).sum() / sizes.sum()
+    inside = 0
+    for _ in range(400):
+        chosen = rng.integers(0, 100_000, 60)
+        found = metrics.ratio_interval(rng.binomial(sizes[chosen], rates[chosen]), sizes[chosen])
+        assert found.n == 60 and found.low <= found.mean <= found.high
+        inside += found.low <= truth <= found.high
+    assert 0.91 < inside / 400 < 0.98
+
+
+def test_a_ratio_of_ones_is_the_plain_share_and_problems_without_items_do_not_count():
+    assert metrics.ratio_interval([1, 0, 0, 5], [1, 1, 0, 5])[::3] == (6 / 7, 3)
+    with pytest.raises(ValueError, match="not all 0"):
+        metrics.ratio_interval([0, 0], [0, 0])
+    with pytest.raises(ValueError, match="as many totals"):
+        metrics.ratio_interval([0, 0], [1])

@@ -287,6 +287,8 @@ def print_report(
 
 app.add_typer(cli_import.commands(_says_what_is_wrong), name="import")
 app.command("fetch")(_says_what_is_wrong(cli_store.fetch))
+app.command("push")(_says_what_is_wrong(cli_store.push))
+app.command("pull")(_says_what_is_wrong(cli_store.pull))
 app.command("run")(_says_what_is_wrong(cli_recipes.run))
 
 

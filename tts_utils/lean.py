@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FOLDED = 96
+"""Hidden size up to which turning queries and keys is a part of the product; beyond, it costs more so."""
+
 MAX_HIDDEN = 1024
 """Hidden size up to which the written-out pass is used; beyond, the products take nearly all the time."""
 
@@ -49,7 +52,7 @@ def _products(layer) -> tuple:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    into: Tensor  # queries, keys, both again a quarter turned, values
+    into: Tensor  # queries, keys, where folded both again a quarter turned, values
     into_bias: Tensor | None
     out: Tensor
     out_bias: Tensor | None
@@ -68,6 +71,7 @@ class Lean:
         self.size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.hidden, self.eps = config.hidden_size, config.rms_norm_eps
         self.inner = config.intermediate_size
+        self.folded = config.hidden_size <= FOLDED
         self.embedding = base.embed_tokens.weight
         self.norm = base.norm.weight
         with torch.no_grad():
@@ -83,15 +87,18 @@ class Lean:
     def _fused(self, layer) -> _Layer:
         q, k, v, o, gate, up, down = _products(layer)
         scale = self.size**-0.5
-        into = [q.weight * scale, k.weight, self._turned(q.weight) * scale, self._turned(k.weight), v.weight]
-        bias = None
+        weights = q.weight * scale, k.weight
+        if self.folded:
+            weights += tuple(self._turned(w) for w in weights)
+        into, bias = torch.cat([*weights, v.weight]), None
         if q.bias is not None:
-            bias = torch.cat(
-                [q.bias * scale, k.bias, self._turned(q.bias) * scale, self._turned(k.bias), v.bias]
-            )
+            biases = q.bias * scale, k.bias
+            if self.folded:
+                biases += tuple(self._turned(b) for b in biases)
+            bias = torch.cat([*biases, v.bias])
         before, behind = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
         return _Layer(
-            into=torch.cat(into) * before,
+            into=into * before,
             into_bias=bias,
             out=o.weight,
             out_bias=o.bias,
@@ -113,11 +120,12 @@ class Lean:
             self._turn_up_to(2 * last)
         cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]  # (B, T, 1, D)
         both, shape = self.heads + self.kv_heads, (self.hidden,)
-        parts = [both, both, self.kv_heads]
+        parts = [both, both, self.kv_heads] if self.folded else [both, self.kv_heads]
         for number, layer in enumerate(self.layers):
             y = F.rms_norm(x, shape, eps=self.eps)
             y = F.linear(y, layer.into, layer.into_bias).unflatten(-1, (-1, self.size))
-            straight, turned, values = y.split(parts, 2)
+            straight, *turned, values = y.split(parts, 2)
+            turned = turned[0] if self.folded else _turn(straight)
             turned = torch.addcmul(straight * cos, turned, sin)
             queries, keys = turned.split([self.heads, self.kv_heads], 2)
             seen = attend(number, queries, keys, values)
@@ -126,6 +134,11 @@ class Lean:
             gate, up = y.split(self.inner, -1)
             x = x + F.linear(F.silu(gate) * up, layer.down, layer.down_bias)
         return F.rms_norm(x, shape, self.norm, self.eps)
+
+
+def _turn(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return torch.cat([-second, first], -1)
 
 
 class Weights:

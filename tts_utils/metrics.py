@@ -132,6 +132,43 @@ def accuracy_interval(correct_per_problem: ArrayLike, confidence: float = 0.95) 
     return Interval(mean, min(low, mean), max(high, mean), num_problems)
 
 
+def ratio_interval(hits: ArrayLike, totals: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Give the share of hits among items that belong to problems, with its interval over problems.
+
+    Args:
+        hits: (P,) hits of each problem; any number, so that sums of scores have a mean too.
+        totals: (P,) items of each problem, 0 or more; a problem without items says nothing.
+        confidence: in (0, 1).
+
+    Returns:
+        ``Interval``; n counts the problems with items. Where hits lie between 0 and their totals, it is cut
+        at 0 and 1.
+
+    Raises:
+        ValueError: shapes differ, there are no items, a value is NaN, or a total is negative.
+
+    Method: the ratio of sums, with its linearised standard error clustered by problem (Cochran 1977, ch. 6).
+
+    >>> [round(x, 3) for x in ratio_interval([1, 3, 2, 2], [4, 4, 4, 4])]
+    [0.5, 0.3, 0.7, 4]
+    """
+    top, bottom = _per_problem(hits, "hits"), _per_problem(totals, "totals")
+    if top.shape != bottom.shape or (bottom < 0).any() or not bottom.sum():
+        raise ValueError(
+            f"need as many totals as hits, 0 or more and not all 0; got {top.shape} and {bottom.shape}, "
+            f"{bottom.sum():g} in all"
+        )
+    counted = bottom > 0
+    top, bottom = top[counted], bottom[counted]
+    n, share = len(top), float(top.sum() / bottom.sum())
+    error = float(np.sqrt(n / max(n - 1, 1) * ((top - share * bottom) ** 2).sum()) / bottom.sum())
+    half = _normal_quantile(confidence) * error
+    low, high = share - half, share + half
+    if ((top >= 0) & (top <= bottom)).all():
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Interval(share, low, high, n)
+
+
 def paired_difference(
     a: ArrayLike,
     b: ArrayLike,

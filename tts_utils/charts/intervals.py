@@ -80,7 +80,13 @@ def paired_differences(
 
 
 def rates(
-    frame: pd.DataFrame, *, x: str, title: str, group: str | None = None, height: int = 260
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    title: str,
+    group: str | None = None,
+    menu: str | None = None,
+    height: int = 260,
 ) -> alt.LayerChart:
     """Fractions with their intervals by category, as points and bars, with a prediction where one is given.
 
@@ -90,10 +96,13 @@ def rates(
         x: the column of categories; underscores in its name become blanks.
         title: what the fraction is of.
         group: a column that splits each category into colours and shapes, e.g. "policy".
+        menu: a column whose values a menu under the chart chooses from.
     """
-    require(frame, "rates", [x, "rate", "low", "high", "n", *([group] if group else [])])
+    require(frame, "rates", [x, "rate", "low", "high", "n", *listed(group), *listed(menu)])
     categories = list(dict.fromkeys(frame[x]))
-    horizontal = alt.X(f"{x}:O", sort=categories, title=x.replace("_", " "), axis=alt.Axis(labelAngle=0))
+    words = {"labelAngle": 0, "labelExpr": "split(datum.label, ' ')"}  # one word a line
+    axis = alt.Axis(**words) if len(categories) < 7 else alt.Axis(labelAngle=-60)
+    horizontal = alt.X(f"{x}:O", sort=categories, title=x.replace("_", " "), axis=axis)
     place, shape = grouped(frame, group, alt.XOffset)
     base = alt.Chart(frame, height=height, width="container")
     vertical = alt.Y("low:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
@@ -118,10 +127,10 @@ def rates(
     said = [
         f"{getattr(row, x)}{f', {getattr(row, group)}' if group else ''}: {row.rate:.0%} "
         f"({row.low:.0%} to {row.high:.0%})"
-        for row in frame.itertuples()
+        for row in _first(frame, menu).itertuples()
     ]
     about = f"{title} by {x.replace('_', ' ')}, with 95 % intervals. {'; '.join(said)}."
-    return dress(alt.layer(*layers), about)
+    return dress(with_controls(alt.layer(*layers), frame, menu), about)
 
 
 def calibration(
@@ -165,10 +174,9 @@ def calibration(
         **place,
         **shape,
     )
-    first = frame if menu is None else frame[frame[menu] == frame[menu].iloc[0]]
     said = [
         f"{f'{getattr(row, group)}, ' if group else ''}score {row.score:.2f}: {row.rate:.0%} right"
-        for row in first.itertuples()
+        for row in _first(frame, menu).itertuples()
     ]
     about = f"Share of right items against the score given; a dashed diagonal is perfect. {'; '.join(said)}."
     return dress(with_controls(alt.layer(ideal, bar, line, dot), frame, menu), about)
@@ -208,12 +216,17 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
         )
         encodings["tooltip"].append(alt.Tooltip("difficulty:N"))
     bars = alt.Chart(shown, height=height, width="container").mark_bar(color=SERIES["majority"].colour)
-    first = shown if menu is None else shown[shown[menu] == shown[menu].iloc[0]]
+    first = _first(shown, menu)
     counts = first.groupby("bar")["problems"].sum().reindex(order, fill_value=0)
     said = "; ".join(f"{name}: {count}" for name, count in counts.items())
     where = f" ({menu} {first[menu].iloc[0]})" if menu else ""
     about = f"Number of problems by pass@1{where}. {said}."
     return dress(with_controls(bars.encode(**encodings), frame, menu), about)
+
+
+def _first(frame: pd.DataFrame, menu: str | None) -> pd.DataFrame:
+    """The rows that are seen at first."""
+    return frame if menu is None else frame[frame[menu] == frame[menu].iloc[0]]
 
 
 def _bar(value: float, order: list[str]) -> str:

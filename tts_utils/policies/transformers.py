@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from tts_utils.lean import Leanness
+from tts_utils.policies.draws import Draws, stream_key
 from tts_utils.policies.requests import FULL, room_behind
 from tts_utils.policies.rows import LeanRows, ModelRows
 from tts_utils.prompts import Family, family_of, state_ids
@@ -63,21 +63,23 @@ class TransformersPolicy:
             for state, ids in zip(states, prompts, strict=True)
         ]
         waiting: dict[tuple[int, ...], _Branch] = {}
+        texts = {prompt: ",".join(map(str, prompt)) for prompt in set(prompts)}
+        keys: list[tuple[int, int]] = []
         for s, (prompt, room) in enumerate(zip(prompts, rooms, strict=True)):
             if room:
-                text = ",".join(map(str, prompt)) if config.temperature > 0 else ""
                 branch = waiting.setdefault(prompt, _Branch(prompt, [], room, []))
-                branch.requests.extend(
-                    _Request((s, i), _draws(text, firsts[s] + i, config)) for i in range(n)
-                )
-        results: dict[tuple[int, int], Continuation] = {}
+                branch.requests.extend(range(s * n, s * n + n))
+            if config.temperature > 0:
+                keys += [stream_key(texts[prompt], firsts[s] + i, config.seed) for i in range(n)]
+        draws = Draws(keys) if config.temperature > 0 else None
+        results = [FULL] * (len(states) * n)
         with torch.inference_mode():
             queue = list(waiting.values())
             while queue:
                 queue.sort(key=lambda b: len(b.prompt) + len(b.written))
                 batch = self._batch(queue)
-                queue = queue[len(batch) :] + self._generate(batch, config, results)
-        return [[results[s, i] if rooms[s] else FULL for i in range(n)] for s in range(len(states))]
+                queue = queue[len(batch) :] + self._generate(batch, draws, config, results)
+        return [results[s * n : s * n + n] for s in range(len(states))]
 
     def _all_prompt_ids(self, states: Sequence[State]) -> list[tuple[int, ...]]:
         """The token ids of every state, equal ones made once."""
@@ -97,47 +99,67 @@ class TransformersPolicy:
         return queue[:taken]
 
     def _generate(
-        self, branches: list[_Branch], config: SamplingConfig, results: dict[tuple[int, int], Continuation]
+        self,
+        branches: list[_Branch],
+        draws: Draws | None,
+        config: SamplingConfig,
+        results: list[Continuation],
     ) -> list[_Branch]:
         """Decode a batch; give back the branches for which there was no row, to be gone on with later.
 
         Requests that have written the same so far share a row: it is run once, and splits where their draws
         differ. Rows whose requests are done are taken over by others, or dropped once they are a quarter.
         """
-        ending = self._tokens_that_may_stop(config.stop)
-        rows: list[_Branch | None] = list(branches)  # None: a row that is done and not dropped yet
+        ending = self._tokens_that_may_stop(config.stop) | self.eos_ids
+        ending = np.array(sorted(ending), dtype=np.int64)
+        rows = list(branches)  # one that is done and not dropped yet stays as it was
         state = self._read([[*b.prompt, *b.written] for b in branches], max(b.room for b in branches))
-        left, most = [], len(branches)
+        requests = np.array([r for b in branches for r in b.requests])  # sorted by row
+        row_of = np.repeat(np.arange(len(rows)), [len(b.requests) for b in branches])
+        left: list[_Branch] = []
+        most = len(rows)
         while True:
-            grown: list[tuple[int, _Branch]] = []  # (row it grew from, branch)
-            chosen = choose(state.logits, _points(rows, config), config).tolist()
-            for row, (branch, tokens) in enumerate(zip(rows, chosen, strict=True)):
-                if branch is None:
-                    continue
-                if config.temperature == 0:
-                    tokens *= len(branch.requests)
-                by_token: dict[int, list[_Request]] = {}
-                for token, request in zip(tokens, branch.requests, strict=False):
-                    by_token.setdefault(token, []).append(request)
-                for token, requests in by_token.items():
-                    written = [*branch.written, token]
-                    ended = self._ended(written, branch.room, config.stop, ending)
-                    if ended is None:
-                        grown.append((row, _Branch(branch.prompt, written, branch.room, requests)))
-                    else:
-                        results.update((request.key, ended) for request in requests)
-            left += [branch for _, branch in grown[self.batch_size :]]
+            # 1) The next token of every request.
+            chosen = _next(state.logits, requests, row_of, rows, draws, config)
+            # 2) Requests of a row that chose the same token go on together.
+            size = state.logits.shape[1]
+            pairs, branch_of = np.unique(row_of * size + chosen, return_inverse=True)
+            parents, tokens = pairs // size, pairs % size
+            written = [
+                [*rows[row].written, token] for row, token in zip(parents, tokens.tolist(), strict=True)
+            ]
+            at_end = np.isin(tokens, ending)
+            at_end |= [len(ids) == rows[row].room for ids, row in zip(written, parents, strict=True)]
+            grows = np.ones(len(pairs), dtype=bool)
+            for b in at_end.nonzero()[0]:
+                ended = self._ended(written[b], rows[parents[b]].room, config.stop)
+                grows[b] = ended is None
+                if ended:
+                    for request in requests[branch_of == b]:
+                        results[request] = ended
+            # 3) What has no row waits.
+            grown = grows.nonzero()[0]
+            for b in grown[self.batch_size :]:
+                row = rows[parents[b]]
+                left.append(_Branch(row.prompt, written[b], row.room, requests[branch_of == b].tolist()))
             grown = grown[: self.batch_size]
-            if not grown:
+            if not len(grown):
                 break
-            order, places = _places([row for row, _ in grown], len(rows))
+            # 4) The others get theirs, and the model reads their tokens.
+            order, places = _places(parents[grown].tolist(), len(rows))
             unmoved = order == list(range(len(rows)))
-            rows = [None] * len(order)
-            for place, (_, branch) in zip(places, grown, strict=True):
-                rows[place] = branch
+            before, rows = rows, [rows[row] for row in order]
+            for b, place in zip(grown, places, strict=True):
+                row = before[parents[b]]
+                rows[place] = _Branch(row.prompt, written[b], row.room, [])
+            place_of = np.full(len(pairs), -1)
+            place_of[grown] = places
+            row_of = place_of[branch_of]
+            live = (row_of >= 0).nonzero()[0]
+            live = live[np.argsort(row_of[live], kind="stable")]
+            requests, row_of = requests[live], row_of[live]
             most = max(most, len(grown) + len(left))
-            tokens = [0 if branch is None else branch.written[-1] for branch in rows]
-            state.grow(None if unmoved else order, tokens)
+            state.grow(None if unmoved else order, [b.written[-1] if b.written else 0 for b in rows])
         self._rows_of_a_request = most / sum(len(b.requests) for b in branches)
         return left
 
@@ -145,13 +167,11 @@ class TransformersPolicy:
         lean = self._lean()
         return LeanRows(self.model, lean, prompts, room) if lean else ModelRows(self.model, prompts)
 
-    def _ended(
-        self, ids: list[int], room: int, stop: tuple[str, ...], ending: frozenset[int]
-    ) -> Continuation | None:
-        """What was written, if its last token ends it; ``ending`` are the tokens that may stop."""
+    def _ended(self, ids: list[int], room: int, stop: tuple[str, ...]) -> Continuation | None:
+        """What was written, if its last token ends it."""
         if ids[-1] in self.eos_ids:
             return Continuation(self._decode(ids[:-1]), len(ids), "eos")
-        if ids[-1] in ending and (text := self._stopped(ids, stop)) is not None:
+        if ids[-1] in self._tokens_that_may_stop(stop) and (text := self._stopped(ids, stop)) is not None:
             return Continuation(text, len(ids), "stop")
         if len(ids) == room:
             return Continuation(self._decode(ids), len(ids), "length")
@@ -182,46 +202,32 @@ class TransformersPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """One sample: whose it is (state, index in the call), and its random numbers."""
-
-    key: tuple[int, int]
-    draws: Iterator[float]
-
-
-@dataclass(frozen=True, slots=True)
 class _Branch:
     """Requests that have written the same so far, behind the same prompt."""
 
     prompt: tuple[int, ...]
     written: list[int]
     room: int  # tokens that may be written in all
-    requests: list[_Request]
+    requests: list[int]
 
 
-def _draws(prompt: str, sample: int, config: SamplingConfig) -> Iterator[float]:
-    """The random numbers of one sample, fixed by (prompt, sample index, seed); none at temperature 0."""
-    if config.temperature == 0:
-        return
-    text = f"{config.seed}|{sample}|{prompt}"
-    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-    stream = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "big")))
-    while True:
-        yield from stream.random(16).tolist()
-
-
-def _points(rows: list[_Branch | None], config: SamplingConfig) -> torch.Tensor | None:
-    """The next draws (rows, most requests of a row), 0 where a row has fewer; at temperature 0 None."""
-    if config.temperature == 0:
-        return None
-    width = max(len(b.requests) for b in rows if b)
-    return torch.tensor(
-        [
-            [next(r.draws) for r in b.requests] + [0.0] * (width - len(b.requests)) if b else [0.0] * width
-            for b in rows
-        ],
-        dtype=torch.float64,
-    )
+def _next(
+    logits: torch.Tensor,
+    requests: np.ndarray,
+    row_of: np.ndarray,
+    rows: list[_Branch],
+    draws: Draws | None,
+    config: SamplingConfig,
+) -> np.ndarray:
+    """The next token (n,) of n requests, sorted by row, from the logits (rows, V)."""
+    if draws is None:
+        return choose(logits, None, config)[:, 0].cpu().numpy()[row_of]
+    places = np.array([len(row.written) for row in rows])[row_of]
+    starts = np.searchsorted(row_of, np.arange(len(rows)))
+    column = np.arange(len(row_of)) - starts[row_of]
+    points = np.zeros((len(rows), column.max() + 1))
+    points[row_of, column] = draws.take(requests, places)
+    return choose(logits, torch.from_numpy(points), config).cpu().numpy()[row_of, column]
 
 
 def _places(parents: list[int], num_rows: int) -> tuple[list[int], list[int]]:

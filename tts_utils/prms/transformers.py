@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tts_utils.lean import Weights
 from tts_utils.prms.formats import Encoded, Format
-from tts_utils.prms.reading import Reader
 from tts_utils.protocols import TOO_LONG, check_scores
 from tts_utils.records import Problem, State, StepScores
 
@@ -45,6 +43,9 @@ class TransformersPRM:
             cache_bytes: memory for what has been read, so that a trajectory that continues another costs its
                 new steps only; 0 reads every trajectory whole. None: 256 MiB on a CPU, 4 GiB on a GPU.
         """
+        from tts_utils.lean import Weights  # torch is imported with a model, not before
+        from tts_utils.prms.reading import Reader
+
         self.name = name
         self.revision = revision
         self.model = model

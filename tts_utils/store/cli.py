@@ -1,4 +1,4 @@
-"""The command ``tts fetch``."""
+"""The commands ``tts fetch``, ``tts push`` and ``tts pull``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from tts_utils import data_folder
 from tts_utils.store import fetch as fetching
+from tts_utils.store import share
 from tts_utils.store.fetch import megabytes
 
 
@@ -41,6 +42,29 @@ def fetch(
     )
     if old := fetching.others():
         typer.echo(f"data of older versions may be removed: {', '.join(map(str, old))}")
+
+
+Repository = Annotated[str, typer.Argument(help='A data set repository on the Hub, as in "name/tables".')]
+
+
+def push(
+    repo: Repository,
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Words of a path, such as MATH-500 or samples; without one, all tables."),
+    ] = None,
+) -> None:
+    """Upload your own tables to the Hub; each is checked first."""
+    share.push(repo, parts or (), data=data_folder.data_dir(), say=typer.echo)
+
+
+def pull(
+    repo: Repository,
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Let your own tables give way.")] = False,
+) -> None:
+    """Download tables that others shared; all are checked before any is used."""
+    share.pull(repo, data=data_folder.data_dir(), revision=revision, replace=replace, say=typer.echo)
 
 
 def _list_parts() -> None:
