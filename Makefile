@@ -1,6 +1,6 @@
 # Everything here needs only Python 3.11 or newer, make and git; each target makes the environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help book slides pdf test bench lint format notebook serve links clean clean-envs
+.PHONY: help book slides pdf test bench bench-compare lint format notebook serve links clean clean-envs
 
 # PYTHON=python3.12 on the command line picks another one.
 PYTHON ?=
@@ -41,6 +41,10 @@ test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 
 bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
 	.venv-test/bin/python -m benchmarks
+
+bench-compare: .venv-test ## this build against an earlier one, results compared too (REV=abc1234)
+	@test -n "$(REV)" || { echo "Which commit? make bench-compare REV=abc1234" >&2; exit 1; }
+	.venv-test/bin/python -m benchmarks.compare $(REV)
 
 lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, typed results, links
 	.venv-lint/bin/ruff check .

@@ -24,6 +24,8 @@ class BuildWithData(build_py):
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "data" / "manifest.json", target)
         for name in ("paper", "answers"):
+            if not (ROOT / "data" / name).is_dir():
+                continue
             shutil.copytree(ROOT / "data" / name, target / name, dirs_exist_ok=True)
 
 

@@ -87,14 +87,28 @@ def _peak(device: str) -> int:
 
 @contextmanager
 def forward_passes(module) -> Iterator[list[int]]:
-    """Note every call of a transformer: the list that is given holds the tokens of each, padding included."""
+    """Note every pass of a transformer, written out or not: the list that is given holds the tokens of each.
+
+    Padding is counted too.
+    """
+    from tts_utils.lean import Lean
+
     seen: list[int] = []
+    own, embedding = Lean.__call__, module.base_model.embed_tokens.weight
+
+    def noted(self, ids, *args):
+        if self.embedding is embedding:
+            seen.append(ids.numel())
+        return own(self, ids, *args)
+
     handle = module.register_forward_hook(
         lambda _, args, kwargs, out: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
+    Lean.__call__ = noted
     try:
         yield seen
     finally:
+        Lean.__call__ = own
         handle.remove()
 
 

@@ -62,10 +62,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     rows, reference, alone = [], None, 0.0
     for budget in (0, *args.batch_tokens):
-        scorer = TransformersPRM(prm.name, prm.model, prm.format, budget or max(lengths))
         size = len(states) if budget else 1  # of what is given at once
 
-        def score(given, scorer=scorer, size=size):
+        def score(given, budget=budget, size=size):
+            kept = None if budget else 0  # bytes of what has been read before; a new PRM has read nothing
+            scorer = TransformersPRM(
+                prm.name, prm.model, prm.format, budget or max(lengths), cache_bytes=kept
+            )
             return [r for start in range(0, len(given), size) for r in scorer.score(given[start:][:size])]
 
         with forward_passes(prm.model.base_model) as passes:

@@ -5,6 +5,7 @@ The lessons' cells are run, and what they open under the data directory is noted
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,10 @@ def files_read(notebook: Path) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "opened.json"
         command = [sys.executable, "-c", RUN, str(notebook), str(data), str(target)]
-        subprocess.run(command, cwd=notebook.parent, check=True, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=notebook.parent, env=environment, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            sys.exit(f"{notebook.name} does not run: its message is above")
         return [name for name in json.loads(target.read_text()) if name in listed]
 
 

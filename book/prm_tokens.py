@@ -58,34 +58,39 @@ def written(tokenizer, steps: tuple[str, ...]) -> list:
     return tokens
 
 
-def table() -> dict:
+def table(real: bool = True) -> dict:
     """The tokens by vocabulary ("lab", "real") and format; "text" is the policy's own."""
-    from tests import vocabularies
-    from tests.test_prompts import CHATML, LLAMA3
     from tts_utils import mdp, store
     from tts_utils.checkpoints import find_model, load_tokenizer
-    from tts_utils.prms.formats import FORMATS, load_format
+    from tts_utils.prms.formats import load_format
     from tts_utils.problems import load_problems
 
     problem = next(p for p in load_problems("lab-500") if p.problem_id == PROBLEM)
     samples = store.read_samples("lab-500", "lab-llama-m")
     text = samples[(samples["problem_id"] == PROBLEM) & (samples["sample"] == SAMPLE)]["text"].item()
     state = mdp.state_of(problem, text)
-    lab_text = load_tokenizer(find_model("lab-llama-m"))
-    found: dict = {
-        "lab": {"text": written(lab_text, state.steps)},
-        "real": {"text": written(vocabularies.llama3(), state.steps)},
-    }
+    tokenizer = load_tokenizer(find_model("lab-llama-m"))
+    found: dict = {"lab": {"text": written(tokenizer, state.steps)}}
     for name, prm in LAB.items():
         form = load_format(find_model(prm))
         found["lab"][name] = spelled(form.tokenizer, *form.encode(state))
+    if real:
+        found["real"] = _on_real_vocabularies(state)
+    return found
+
+
+def _on_real_vocabularies(state) -> dict:
+    from tests import vocabularies
+    from tests.test_prompts import CHATML, LLAMA3
+    from tts_utils.prms.formats import FORMATS
+
     # the date that Llama 3.1's template writes, which the RLHFlow models were trained with
     llama = LLAMA3.replace("Today Date: {{ date_string }}", "Today Date: 26 Jul 2024")
+    found = {"text": written(vocabularies.llama3(), state.steps)}
     for name, vocabulary in REAL.items():
         tokenizer = getattr(vocabularies, vocabulary)()
         tokenizer.chat_template = llama if vocabulary == "llama3" else CHATML
-        form = FORMATS[name](tokenizer)
-        found["real"][name] = spelled(tokenizer, *form.encode(state))
+        found[name] = spelled(tokenizer, *FORMATS[name](tokenizer).encode(state))
     return found
 
 

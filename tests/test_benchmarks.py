@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from benchmarks import analysis, common, generation, prm_scoring, search
+from benchmarks import analysis, at_size, common, compare, generation, gpu, prm_scoring, ratios, search
 
-pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
-from tests import tiny
+from tests import tiny  # noqa: E402
 
 POLICY = "lab-llama-m"  # a small shipped policy; the reward model is untrained
 DATASET = "lab-500"
@@ -107,8 +107,8 @@ def test_trees_that_differ_are_refused(prm):
 def test_prm_scoring_in_batches_gives_the_same_scores_in_fewer_passes(run, prm):
     printed = run(
         prm_scoring,
-        *("--policy", POLICY, "--prm", prm, "--dataset", DATASET, "--problems", 4, "--n", 4),
-        *("--max-tokens", 64, "--repeats", 1, "--batch-tokens", 512, 4096),
+        *("--policy", POLICY, "--prm", prm, "--dataset", DATASET, "--problems", 12, "--n", 8),
+        *("--max-tokens", 96, "--repeats", 1, "--batch-tokens", 256, 4096),
     )
     (rows,) = tables(printed)
     passes = [number(row["forward passes"]) for row in rows]
@@ -117,6 +117,50 @@ def test_prm_scoring_in_batches_gives_the_same_scores_in_fewer_passes(run, prm):
     assert max(number(row["largest difference"]) for row in rows) < 1e-5
     assert rows[0]["against one sequence"] == "1"
     assert all(number(row["peak MiB"]) > 50 for row in rows)
+
+
+def test_ratios_are_of_sides_that_ran_in_turn_and_count_the_tokens_that_are_run(run):
+    printed = run(
+        ratios,
+        *("--policy", POLICY, "--prm", "lab-skywork-s", "--problems", 4, "--n", 2, "--budget", 8),
+        *("--max-tokens", 12, "--batch", 4, "--pairs", 2, "--vocabulary", 5000),
+    )
+    timed, tokens = tables(printed)
+    assert len(timed) == 4 and {row["pairs"] for row in timed} == {"2"}
+    for row in timed:
+        assert number(row["least"]) <= number(row["times faster"]) <= number(row["most"])
+    for row in tokens:
+        distinct, kept = number(row["distinct new"]), number(row["run, each step once"])
+        assert distinct <= kept < number(row["run, reading all again"])
+        assert distinct < number(row["charged"])
+
+
+def test_the_same_build_compared_with_itself_has_the_same_results(run):
+    printed = run(compare, compare.ROOT, "--work", "sampling", "--problems", 2, "--pairs", 1)
+    (rows,) = tables(printed)
+    assert {row["same result"] for row in rows} == {"yes"} and {row["part"] for row in rows} == {
+        "all",
+        "policy",
+    }
+
+
+def test_builds_with_different_results_are_refused():
+    sides = [{"all": 1.0, "policy": 1.0, "PRM": 0.0, "result": name} for name in ("a", "b")]
+    with pytest.raises(SystemExit, match="texts or trees differ"):
+        compare.compare(lambda: sides[0], lambda: sides[1], "sampling", 1)
+
+
+def test_a_search_at_size_counts_every_node(run):
+    (rows,) = tables(run(at_size, "--problems", 2, 3, "--budget", 8, "--depth", 4))
+    assert [number(row["nodes"]) for row in rows] == [2 * 8 * 4, 3 * 8 * 4]
+
+
+def test_the_part_for_a_gpu_runs_at_toy_size_and_says_where_there_is_none(run):
+    options = ["--states", 2, "--n", 2, "--max-tokens", 4, "--batch", 4, "--pairs", 1, "--batch-tokens", 200]
+    ((sampled, scored),) = tables(run(gpu, "--toy", *options))
+    assert number(sampled["ours"]) > 0 and number(scored["% of bf16 product rate"]) > 0
+    if not torch.cuda.is_available():
+        assert "not measured" in run(gpu, *options)
 
 
 def test_generation_counts_the_same_tokens_on_both_sides_where_their_number_is_fixed(run):

@@ -17,6 +17,7 @@ import yaml
 
 import links
 import notebooks
+import prm_tokens
 import typed_numbers
 from tests.lesson_runs import run
 
@@ -281,6 +282,14 @@ def test_every_cell_and_every_folded_block_of_code_runs(path: Path) -> None:
     for cell in notebooks.load(path)["cells"]:
         for code in notebooks.folded_code(cell) if cell["cell_type"] == "markdown" else ():
             exec(compile(code, f"{path.name}:{cell['id']}", "exec"), dict(lesson.namespace))
+
+
+def test_the_tokens_of_lesson_3_are_those_of_the_formats() -> None:
+    pytest.importorskip("transformers")
+    (path,) = [path for path in LESSONS if path.name.startswith("03-")]
+    shown = run(path).namespace["TOKENS"]["lab"]
+    for name, tokens in prm_tokens.table(real=False)["lab"].items():
+        assert shown[name] == [(word.replace("\n", "↵"), step) for word, step in tokens], name
 
 
 # --- the built book

@@ -167,6 +167,21 @@ def test_own_rows_are_not_mixed_with_those_of_an_updated_model(place, pool):
         store.read_samples("toy", "fake-policy")
 
 
+def test_own_scores_of_samples_that_an_update_replaced_are_refused(place, pool):
+    policy = fakes.FakePolicy()
+    policy.revision = "old"
+    for revision in ("old", "new"):
+        policy.revision = revision
+        shutil.rmtree(place.clone / "samples")
+        (place.clone / "manifest.json").unlink()
+        table = store.fill_samples("toy", policy, 2, data=place.clone).table
+        if revision == "old":
+            store.fill_step_scores(table, fakes.FakePRM())
+            assert store.read_pool("toy", "fake-policy", "fake-prm").scores.shape == (3, 2)
+    with pytest.raises(ForeignTable, match=r"tts-data.*of the samples: policy_revision is old"):
+        store.read_pool("toy", "fake-policy", "fake-prm")
+
+
 def test_a_miss_names_both_folders(place, pool):
     with pytest.raises(store.StoreMiss) as caught:
         store.read_samples("toy", "nobody")

@@ -338,16 +338,12 @@ def test_fresh_layers_change_nothing_at_first():
 def test_training_learns_and_counts_its_tokens():
     from tests.tiny import tiny_model, tokenizer
     from tts_lab.policies import policy_examples
-    from tts_lab.train import TrainingConfig, train
+    from tts_lab.train import TrainingConfig, batches, train
 
     model = tiny_model()
-    record = train(
-        model,
-        policy_examples(tokenizer(), "terse", 1),
-        TrainingConfig(150_000, batch_tokens=512, compiled=False),
-        seed=0,
-        log=lambda _: None,
-    )
+    config = TrainingConfig(150_000, batch_tokens=512, compiled=False)
+    data = batches(policy_examples(tokenizer(), "terse", 1), config)
+    record = train(model, data, config, seed=0, log=lambda _: None)
     assert record["losses"][-1][1] < 0.9 * record["losses"][0][1]
     assert 150_000 <= record["num_tokens"] < 151_000
     assert record["flops"] == 6 * record["num_params"] * record["num_tokens"]
@@ -374,13 +370,13 @@ def test_a_policy_with_a_base_is_trained_on_from_its_weights(tmp_path):
 def test_training_stops_at_the_loss_it_is_given():
     from tests.tiny import tiny_model, tokenizer
     from tts_lab.policies import policy_examples
-    from tts_lab.train import TrainingConfig, train
+    from tts_lab.train import TrainingConfig, batches, train
 
     lengths = []
     for stop_loss in (None, 0.1, 100):  # the loss of noise is about 6
         config = TrainingConfig(15_000, batch_tokens=64, compiled=False, stop_loss=stop_loss)
         examples = policy_examples(tokenizer(), "terse", 1)
-        record = train(tiny_model(), examples, config, seed=0, log=lambda _: None)
+        record = train(tiny_model(), batches(examples, config), config, seed=0, log=lambda _: None)
         lengths.append(record["num_tokens"])
     assert lengths[0] == lengths[1] >= 15_000
     assert lengths[2] == record["losses"][0][0] < 15_000  # at the first look, after 100 steps
@@ -450,12 +446,13 @@ def test_phenomena_by_hand():
 def test_compiled_training_is_the_same_training():
     from tests.tiny import tiny_model, tokenizer
     from tts_lab.policies import policy_examples
-    from tts_lab.train import TrainingConfig, train
+    from tts_lab.train import TrainingConfig, batches, train
 
     losses = []
     for compiled in (False, True):
         config = TrainingConfig(60_000, batch_tokens=512, compiled=compiled)
-        record = train(tiny_model(), policy_examples(tokenizer(), "terse", 1), config, 0, lambda _: None)
+        data = batches(policy_examples(tokenizer(), "terse", 1), config)
+        record = train(tiny_model(), data, config, 0, lambda _: None)
         losses.append([loss for _, loss in record["losses"]])
     assert len(losses[0]) > 0 and losses[1] == pytest.approx(losses[0], rel=1e-3)
 
@@ -598,7 +595,11 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     found = phenomena(small, results(small, "lab-30", data), judged)
     assert found["claim"].nunique() >= 4 and found["estimate"].abs().max() <= 1
     whole = completeness(small, data)
-    kinds = sum(7 if small.prms_of(policy) else 3 for policy in small.policies)
+    kinds = sum(
+        (2 if small.prms_of(p) else 1) * sum(p in small.policies_of(d) for d in small.num_samples)
+        + bool(small.prms_of(p))
+        for p in small.policies
+    )
     assert (whole["there"] == whole["wanted"]).all() and len(whole) == kinds
 
 

@@ -15,11 +15,17 @@ from transformers.cache_utils import DynamicCache  # noqa: E402
 from tests.fakes import FakePRM  # noqa: E402
 from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
 from tts_utils.checkpoints import UnknownModel  # noqa: E402
+from tts_utils.lean import Lean  # noqa: E402
 from tts_utils.policies import load_policy  # noqa: E402
 from tts_utils.policies.kv_cache import give_room  # noqa: E402
 from tts_utils.policies.requests import sample_each  # noqa: E402
 from tts_utils.policies.rows import LeanRows, ModelRows  # noqa: E402
-from tts_utils.policies.transformers import TransformersPolicy, _places, choose  # noqa: E402
+from tts_utils.policies.transformers import (  # noqa: E402
+    TransformersPolicy,
+    _choose_by_blocks,
+    _places,
+    choose,
+)
 from tts_utils.protocols import PromptTooLong  # noqa: E402
 from tts_utils.records import Continuation, SamplingConfig, State  # noqa: E402
 from tts_utils.search import run  # noqa: E402
@@ -164,6 +170,15 @@ def test_samples_that_have_written_the_same_are_run_once(lean, monkeypatch):
         assert alone == [pool[first] for pool in pools]
 
 
+@pytest.fixture(params=["as on a CPU", "as on a GPU"])
+def written_out(request, monkeypatch):
+    """The written-out pass in either form, on a CPU."""
+    if request.param == "as on a GPU":
+        monkeypatch.setattr("tts_utils.lean.Lean", lambda model: Lean(model, fused=False))
+        monkeypatch.setattr(LeanRows, "_attend_on_cpu", LeanRows._attend_on_gpu)
+
+
+@pytest.mark.usefixtures("written_out")
 @pytest.mark.parametrize("family", ["llama", "qwen"])
 def test_the_written_out_pass_draws_what_the_model_draws_whatever_the_rows(family, monkeypatch):
     """Rows split, move, end and find no place; the cache grows past the room it was given at first."""
@@ -293,6 +308,22 @@ def test_choose_follows_the_distribution_and_top_p_cuts_its_tail():
     narrow = SamplingConfig(temperature=1.0, top_p=0.6)
     assert {pick(u, narrow) for u in (0.0, 0.3, 0.62, 0.64, 0.9999999)} == {0, 1}
     assert int(choose(torch.tensor([[1.0, 3.0, 3.0]]), None, SamplingConfig(temperature=0))[0, 0]) == 1
+
+
+@given(st.integers(0, 99), st.integers(1, 3), st.sampled_from([512, 513, 5000, 9000]))
+@settings(max_examples=25, deadline=None)
+def test_a_large_vocabulary_is_drawn_from_block_by_block_with_the_same_result(seed, rows, size):
+    rng = torch.Generator().manual_seed(seed)
+    logits = 8 * torch.randn(rows, size, generator=rng)
+    logits[:, ::3] = -torch.inf
+    draws = torch.rand(rows, 40, generator=rng, dtype=torch.float64)
+    draws[:, :2] = torch.tensor([0.0, 1 - 2**-53])
+    found = _choose_by_blocks(logits.clone(), draws, 0.7)
+    cumulated = (logits.double() / 0.7).softmax(-1).cumsum(-1)
+    assert (logits.gather(1, found) > -torch.inf).all()
+    upper = cumulated.gather(1, found)
+    lower = upper - (logits.double() / 0.7).softmax(-1).gather(1, found)
+    assert ((lower - 1e-6 <= draws) & (draws <= upper + 1e-6)).all()
 
 
 def test_an_unknown_policy_is_named_with_the_known_ones(tmp_path, monkeypatch):

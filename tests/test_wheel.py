@@ -16,7 +16,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.slow
-SOURCES = ("tts_utils", "tts_lab", "data/paper", "data/manifest.json", "pyproject.toml", "setup.py")
+SOURCES = (
+    "tts_utils",
+    "tts_lab",
+    "data/paper",
+    "data/answers",
+    "data/manifest.json",
+    "pyproject.toml",
+    "setup.py",
+)
 TEXTS = ("README.md", "LICENSE", "DATA_LICENSE.md", "MANIFEST.in")
 CELLS = """
 import builtins, json, sys
@@ -60,7 +68,7 @@ def site(tmp_path_factory):
     """A folder into which a wheel of this tree is installed, and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     tree = folder / "tree"
-    for name in (*SOURCES, *TEXTS):
+    for name in filter(lambda name: (ROOT / name).exists(), (*SOURCES, *TEXTS)):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tree / name)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import typer
-
-SEARCHED = "lab-200"  # where the claims are looked for
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -43,10 +39,10 @@ def build(
         if stage.is_done():
             typer.echo(f"[{stage.name}] is there")
         else:
-            typer.echo(f"[{stage.name}] {stage.estimate}")
+            typer.echo(f"[{stage.name}] {stage.size}, about {stage.seconds():,.0f} s")
             started = time.perf_counter()
             stage.make()
-            typer.echo(f"[{stage.name}] took {time.perf_counter() - started:.0f} s")
+            typer.echo(f"[{stage.name}] took {time.perf_counter() - started:,.0f} s")
 
 
 @app.command()
@@ -69,13 +65,58 @@ def replay(
     processes: int = typer.Option(1, help="How many streams are replayed at a time."),
     out: Path = typer.Option(None, help="The folder of replay.csv; default: report of the data directory."),
 ) -> None:
-    """Replay the training streams that were read, and count the test problems in them; stop at will."""
+    """Replay the training streams that were read and count the test problems in them; resumable."""
     from tts_lab.recipe import FULL
     from tts_lab.replay import replay as run
     from tts_utils.data_folder import lab_dir
+    from tts_utils.store import manifest
 
-    path = (out or lab_dir() / "report") / "replay.csv"
+    data = lab_dir()
+    path = (out or data / "report") / "replay.csv"
     _print(run(FULL, path, processes, typer.echo))
+    if out is None:
+        manifest.record_files([path], data=data, command="python -m tts_lab replay")
+
+
+@app.command()
+def dial(
+    out: Path = typer.Option(
+        None, help="The folder of the pieces; default: report/dial of the data directory."
+    ),
+    limit: int = typer.Option(None, help="Only the first so many problems."),
+    probe: bool = typer.Option(False, help="Measure ten problems of one level, and say what all would cost."),
+) -> None:
+    """Search with artificial verifiers of known quality, piece by piece; stop it and run it again freely."""
+    import tempfile
+
+    from tts_lab import dial as dials
+    from tts_lab import whole
+    from tts_lab.memory import RememberingPolicy
+    from tts_lab.recipe import FULL
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.policies import load_policy
+    from tts_utils.problems import load_problems
+
+    data = lab_dir()
+    problems = load_problems(dials.DATASET, data=data)
+
+    def policy(name: str) -> RememberingPolicy:
+        return RememberingPolicy(load_policy(str(data / "models" / name), "cpu", name=name))
+
+    todo, size = list(dials.pieces()), len(problems)
+    if probe:
+        todo = [p for p in todo if p.seed == 0 and p.level in dials.LEVELS[2:4]]
+        with tempfile.TemporaryDirectory() as folder:
+            spent = time.process_time()
+            dials.turn(todo, policy, FULL.sampling, problems[::20], Path(folder), data, typer.echo)
+            hours = (time.process_time() - spent) * size / len(problems[::20]) / len(todo) / 3600
+        count = len(list(dials.pieces()))
+        typer.echo(f"{hours * 60:.1f} CPU minutes a piece, {hours * count:.1f} CPU hours for {count} pieces")
+        return
+    folder = out or data / "report" / "dial"
+    dials.turn(todo, policy, FULL.sampling, problems[:limit], folder, data, typer.echo)
+    if out is None:
+        whole.record(sorted(folder.glob("*.parquet")), data, "python -m tts_lab dial")
 
 
 @app.command()
@@ -83,36 +124,21 @@ def report(
     write: bool = typer.Option(False, help="Also write the tables to data/report/, for the book."),
 ) -> None:
     """Print the cast, its health, the PRMs' quality and the grid, from the shipped tables: no model runs."""
-    from tts_lab import cast, grid, quality, results
-    from tts_lab.phenomena import phenomena as look
     from tts_lab.recipe import FULL
-    from tts_lab.report import health
+    from tts_lab.tables import report_tables
     from tts_utils.data_folder import lab_dir
     from tts_utils.store import manifest
 
     data, started = lab_dir(), time.perf_counter()
-    repairing = [p.name for p in FULL.policies if p.register == "long"]
-    tables = {"policies": cast.policies(), "prms": cast.prms(), "grid": grid.completeness(FULL)}
-    order = dict.fromkeys((SEARCHED, *FULL.num_samples))  # what takes longest comes first
-    # Fresh processes, so that no thread of torch's is copied.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        found = {d: pool.submit(results.results, FULL, d) for d in order}
-        judged = {d: pool.submit(quality.process_bench, d) for d in FULL.num_samples}
-        states = {d: pool.submit(health, d, repairing) for d in FULL.num_samples}
-        for dataset in FULL.num_samples:
-            tables[f"health-{dataset}"] = states[dataset].result()
-            tables[f"quality-{dataset}"] = judged[dataset].result()
-            tables[f"results-{dataset}"] = results.as_table(found[dataset].result())
-        seen = look(FULL, found[SEARCHED].result(), judged[SEARCHED].result())
-        tables[f"phenomena-{SEARCHED}"] = seen
+    tables = report_tables(FULL, data)
     for name, frame in tables.items():
-        typer.echo(f"\n## {name}\n")
-        _print(frame)
+        _show(name, frame)
+    _say_what_is_missing(tables["grid"])
     if write:
         paths = [data / "report" / f"{name}.csv" for name in tables]
-        paths[0].parent.mkdir(exist_ok=True)
         for path, frame in zip(paths, tables.values(), strict=True):
-            frame.to_csv(path, index=False, float_format="%.6g")
+            content = frame.to_csv(index=False, float_format="%.6g").encode()
+            manifest.replace_file(path, content)
         seconds = time.perf_counter() - started
         manifest.record_files(paths, data=data, command="python -m tts_lab report --write", seconds=seconds)
 
@@ -148,17 +174,36 @@ def strategies(
 
 
 @app.command()
-def phenomena(dataset: str = typer.Option(SEARCHED, help="The test set.")) -> None:
-    """Print what the stored tables say of each of the paper's claims, with intervals."""
-    from tts_lab.phenomena import phenomena as look
-    from tts_lab.quality import process_bench
+def judges() -> None:
+    """Print what the PRMs are worth as judges: the cast's demands, small against large, errors, the dial."""
+    from tts_lab.grid import completeness
     from tts_lab.recipe import FULL
-    from tts_lab.results import results
+    from tts_lab.tables import judges_tables, processes, read
+    from tts_utils.data_folder import lab_dir
 
-    seen = look(FULL, results(FULL, dataset), process_bench(dataset))
-    for claim, frame in seen.groupby("claim", sort=False):
-        typer.echo(f"\n## {claim}\n")
-        _print(frame.drop(columns="claim"))
+    data = lab_dir()
+    with processes() as pool:
+        tables = judges_tables(FULL, read(FULL, data, pool), data, pool)
+    for name, frame in tables.items():
+        _show(name, frame)
+    _say_what_is_missing(completeness(FULL, data))
+
+
+@app.command()
+def phenomena(
+    cases: bool = typer.Option(False, help="Print every case of every claim, not one line per claim."),
+) -> None:
+    """Print what the stored tables say of each of the paper's claims: seen, in part, not seen, reversed."""
+    from tts_lab.recipe import FULL
+    from tts_lab.tables import report_tables
+    from tts_utils.data_folder import lab_dir
+
+    tables = report_tables(FULL, lab_dir())
+    if cases:
+        for claim, frame in tables["phenomena-lab-200"].groupby("claim", sort=False):
+            _show(claim, frame.drop(columns="claim"))
+    for row in tables["claims"].itertuples():
+        typer.echo(f"{row.verdict:9} {row.source}: {row.claim}\n          {row.numbers}")
 
 
 @app.command()
@@ -170,6 +215,18 @@ def slips(policy: str, dataset: str = typer.Option("lab-500", help="The test set
 
     spec = next((p for p in FULL.policies if p.name == policy), FULL.policies[0])
     _print(measure(load_policy(policy), dataset, FULL.sampling_of(spec)))
+
+
+def _show(name: str, frame) -> None:
+    typer.echo(f"\n## {name}\n")
+    _print(frame) if len(frame) else typer.echo("missing: nothing that it is made of is stored")
+
+
+def _say_what_is_missing(grid) -> None:
+    lacking = grid[grid["there"] < grid["wanted"]]
+    typer.echo(f"\n{len(lacking)} of {len(grid)} groups of tables are not whole")
+    if len(lacking):
+        _print(lacking)
 
 
 def _print(frame) -> None:
@@ -185,6 +242,17 @@ def verdicts(
     from tts_utils.data_folder import lab_dir
 
     settle(data or lab_dir(), typer.echo)
+
+
+@app.command()
+def note(
+    data: Path = typer.Option(None, help="Where the data is; default: data/ of the checkout."),
+) -> None:
+    """Note new and changed files that are no tables in the manifest, each with its hash."""
+    from tts_lab.note import note as note_files
+    from tts_utils.data_folder import lab_dir
+
+    note_files(data or lab_dir(), typer.echo)
 
 
 if __name__ == "__main__":

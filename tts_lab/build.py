@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from tts_lab import estimate
 from tts_lab.checker import check_steps
 from tts_lab.labels import label_shards, labelling_cost
 from tts_lab.memory import RememberingPolicy, RememberingPRM, RoundingPRM
@@ -16,13 +18,14 @@ from tts_lab.policies import PolicySpec, train_policy
 from tts_lab.prms import PRMSpec, train_prm
 from tts_lab.problems import datasets, write_problems
 from tts_lab.recipe import Recipe
+from tts_lab.whole import files_of, is_folder_recorded, is_recorded, record
 from tts_utils.policies import load_policy
 from tts_utils.policies.transformers import TransformersPolicy
 from tts_utils.prms import load_prm
 from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.problems import load_problems
 from tts_utils.store import files as table_files
-from tts_utils.store import fill, manifest, searches
+from tts_utils.store import fill, searches
 from tts_utils.store.tables import Table
 
 COMMAND = "python -m tts_lab build"
@@ -30,10 +33,14 @@ COMMAND = "python -m tts_lab build"
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its name, what it is expected to take, whether it is done, and how to do it."""
+    """One stage: its name, how much it is, how many seconds it will take, whether it is done, how to do it.
+
+    ``seconds`` measures a small part of the stage on this machine; see :mod:`tts_lab.estimate`.
+    """
 
     name: str
-    estimate: str
+    size: str
+    seconds: Callable[[], float]
     is_done: Callable[[], bool]
     make: Callable[[], None]
 
@@ -41,26 +48,31 @@ class Stage:
 def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage]:
     """All stages in order; each is found done or not when its turn comes."""
     problems = data / "problems"
+    sets = [problems / f"{name}.jsonl" for name in recipe.num_samples]
     yield Stage(
         "problems",
-        "seconds",
-        lambda: all((problems / f"{name}.jsonl").exists() for name in recipe.num_samples),
-        lambda: _problems(problems, data),
+        f"{len(sets)} test sets",
+        lambda: 10.0,
+        lambda: is_recorded(sets, data),
+        lambda: _problems(sets, data),
     )
     for spec in recipe.policies:
         folder = data / "models" / spec.name
         yield Stage(
             f"policy {spec.name}",
             f"{spec.training.num_tokens / 1e6:.1f}M tokens",
-            (folder / "training.json").exists,
+            lambda spec=spec: estimate.policy(spec, data / "models", device),
+            lambda folder=folder: is_folder_recorded(folder, data),
             lambda spec=spec, folder=folder: _policy(spec, folder, data, device, log),
         )
     labels = data / "labels"
     for name in recipe.completers:
+        shards = [labels / name / f"shard-{i:03d}.parquet" for i in range(recipe.labels.num_shards)]
         yield Stage(
             f"labels {name}",
             f"{recipe.labels.num_shards} shards of {recipe.labels.problems_per_shard} problems",
-            lambda name=name: len(_shards(labels, name)) >= recipe.labels.num_shards,
+            lambda name=name: _labelling_seconds(recipe, name, data, device),
+            lambda shards=shards: is_recorded(_with_costs(shards), data),
             lambda name=name: make_labels(recipe, name, data, labels, device, log),
         )
     for spec in recipe.prms:
@@ -68,29 +80,43 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
         yield Stage(
             f"prm {spec.name}",
             f"{spec.training.num_tokens / 1e6:.1f}M tokens",
-            (folder / "training.json").exists,
+            lambda spec=spec: _prm_seconds(spec, data, labels, device),
+            lambda folder=folder: is_folder_recorded(folder, data),
             lambda spec=spec, folder=folder: _prm(spec, folder, data, labels, device, log),
         )
     for spec in recipe.policies:
         judges = recipe.prms_of(spec)
         for dataset, n in recipe.num_samples.items():
-            rows = _count(problems / f"{dataset}.jsonl", recipe) * n
+            if spec not in recipe.policies_of(dataset):
+                continue
+            count = _count(problems / f"{dataset}.jsonl", recipe)
+            make = partial(_tables, spec, dataset=dataset, data=data, device=device)
             yield Stage(
                 f"tables {spec.name} {dataset}",
-                f"{rows:,} samples, scored by {len(judges)} PRMs and checked",
+                f"{count * n:,} samples, scored by {len(judges)} PRMs and checked",
+                lambda make=make, count=count: estimate.share(partial(make, log=_silent), recipe, count),
                 lambda: False,  # the store knows best what is missing
-                lambda spec=spec, dataset=dataset: _tables(spec, recipe, dataset, data, device, log),
+                partial(make, recipe, log=log),
             )
     for spec in recipe.policies:
         judges = recipe.prms_of(spec)
-        for dataset in recipe.search_sets if judges else ():
-            count = sum(len(recipe.grid(spec.name, prm.name)) for prm in judges)
+        for dataset in recipe.num_samples:
+            searches_of_one = sum(len(recipe.grid(dataset, spec.name, prm.name)) for prm in judges)
+            if not searches_of_one:
+                continue
+            count = _count(problems / f"{dataset}.jsonl", recipe)
+            make = partial(_searches, spec, dataset=dataset, data=data, device=device)
             yield Stage(
                 f"searches {spec.name} {dataset}",
-                f"{_count(problems / f'{dataset}.jsonl', recipe)} problems, {count} searches",
+                f"{count} problems, {searches_of_one} searches",
+                lambda make=make, count=count: estimate.share(partial(make, log=_silent), recipe, count),
                 lambda: False,
-                lambda spec=spec, dataset=dataset: _searches(spec, recipe, dataset, data, device, log),
+                partial(make, recipe, log=log),
             )
+
+
+def _silent(line: str) -> None:
+    pass
 
 
 def _count(path: Path, recipe: Recipe) -> int:
@@ -99,27 +125,27 @@ def _count(path: Path, recipe: Recipe) -> int:
     return min(size, recipe.limit or size)
 
 
-def _problems(folder: Path, data: Path) -> None:
-    paths = []
-    for name, problems in datasets().items():
-        paths.append(folder / f"{name}.jsonl")
-        write_problems(problems, paths[-1])
-    manifest.record_files(paths, data=data, command=COMMAND)
+def _problems(paths: Sequence[Path], data: Path) -> None:
+    sets = datasets()
+    for path in paths:
+        write_problems(sets[path.stem], path)
+    record(paths, data, COMMAND)
 
 
 def _policy(spec: PolicySpec, folder: Path, data: Path, device: str, log) -> None:
-    train_policy(spec, folder, device, log)
+    if not (folder / "training.json").exists():
+        train_policy(spec, folder, device, log)
     _record_model(folder, data)
 
 
 def _record_model(folder: Path, data: Path) -> None:
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    manifest.record_files(
-        sorted(p for p in folder.iterdir() if p.is_file()),
-        data=data,
-        command=COMMAND,
-        seconds=record["seconds"],
-    )
+    seconds = json.loads((folder / "training.json").read_text(encoding="utf-8"))["seconds"]
+    record(files_of(folder), data, COMMAND, seconds=seconds)
+
+
+def _with_costs(shards: Sequence[Path]) -> list[Path]:
+    """The shards, each with the file of what it cost."""
+    return [path for shard in shards for path in (shard, shard.with_suffix(".json"))]
 
 
 def _shards(labels: Path, name: str) -> list[Path]:
@@ -135,10 +161,16 @@ def make_labels(
     """
     completer = _load(data, recipe.completers[name], device)
     policy = _load(data, name, device)
+    record(_with_costs(_shards(folder, name)), data, COMMAND)
     for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
         frame = pd.read_parquet(path)
         log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
-        manifest.record_files([path, path.with_suffix(".json")], data=data, command=COMMAND)
+        record(_with_costs([path]), data, COMMAND)
+
+
+def _labelling_seconds(recipe: Recipe, name: str, data: Path, device: str) -> float:
+    completer, policy = _load(data, recipe.completers[name], device), _load(data, name, device)
+    return estimate.labels(policy, completer, recipe.labels)
 
 
 def _load(data: Path, name: str, device: str) -> TransformersPolicy:
@@ -157,20 +189,30 @@ def _is_trained(data: Path, spec: PRMSpec, log) -> bool:
 
 
 def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
-    frames, held_out = [], []
-    for name in spec.sources:
-        *shards, last = map(pd.read_parquet, _shards(labels, name))  # the last is kept out of training
-        frames += shards
-        held_out.append(last)
-    base = _load(data, spec.base, device)
-    cost = labelling_cost([labels / name for name in spec.sources])
-    train_prm(
-        spec, base.model, base.tokenizer, pd.concat(frames), pd.concat(held_out), cost, folder, device, log
-    )
+    if not (folder / "training.json").exists():
+        used, held_out = _rollouts(spec, labels)
+        base = _load(data, spec.base, device)
+        cost = labelling_cost([labels / name for name in spec.sources])
+        train_prm(spec, base.model, base.tokenizer, used, held_out, cost, folder, device, log)
     _record_model(folder, data)
 
 
-def _tables(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
+def _rollouts(spec: PRMSpec, labels: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The labelled rollouts of a PRM's sources: to train on, and the last shard of each, held out."""
+    frames, held_out = [], []
+    for name in spec.sources:
+        *shards, last = map(pd.read_parquet, _shards(labels, name))
+        frames += shards
+        held_out.append(last)
+    return pd.concat(frames), pd.concat(held_out)
+
+
+def _prm_seconds(spec: PRMSpec, data: Path, labels: Path, device: str) -> float:
+    base = _load(data, spec.base, device)
+    return estimate.prm(spec, base.model, base.tokenizer, _rollouts(spec, labels)[0], device)
+
+
+def _tables(spec: PolicySpec, recipe: Recipe, *, dataset: str, data: Path, device: str, log) -> None:
     policy = RememberingPolicy(_load(data, spec.name, device))
     sampling = recipe.sampling_of(spec)
     problems = load_problems(dataset, data=data)
@@ -198,13 +240,13 @@ def _stored(tables: Sequence[Table], data: Path) -> list[Table]:
     return [table for table in tables if table_files.stored_rows(table, data)]
 
 
-def _searches(spec: PolicySpec, recipe: Recipe, dataset: str, data: Path, device: str, log) -> None:
+def _searches(spec: PolicySpec, recipe: Recipe, *, dataset: str, data: Path, device: str, log) -> None:
     policy = RememberingPolicy(_load(data, spec.name, device))
     for prm_spec in recipe.prms_of(spec):
         if not _is_trained(data, prm_spec, log):
             continue
         prm = RememberingPRM(_load_prm(data, prm_spec.name, device))
-        for search in recipe.grid(spec.name, prm_spec.name):
+        for search in recipe.grid(dataset, spec.name, prm_spec.name):
             filled = searches.fill_searches(
                 dataset,
                 policy,

@@ -37,11 +37,8 @@ def prms(data: Path | None = None) -> pd.DataFrame:
         Columns prm, stands_for, base, num_params, num_tokens, flops, seconds, and of the labelled rollouts it
         learnt from num_rollouts, tokens_per_response, tokens_per_step.
     """
-    return _table(
-        data,
-        "prm",
-        ["stands_for", "base", "num_params", "num_tokens", "flops", "seconds", *DATA],
-    )
+    facts = ["stands_for", "base", "sources", "num_params", "num_tokens", "flops", "seconds", "device"]
+    return _table(data, "prm", [*facts, "schedule", *DATA])
 
 
 def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
@@ -51,6 +48,7 @@ def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
         if (path.parent / "tts_prm.json").exists() != (kind == "prm"):
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        record |= record.get("data", {})
+        record = {"schedule": "tokens"} | record | record.get("data", {})
+        record["sources"] = ", ".join(record.get("sources", ()))  # whose rollouts a PRM read
         rows.append([path.parent.name, *(record[c] for c in columns)])
     return pd.DataFrame(rows, columns=[kind, *columns])

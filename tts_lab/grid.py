@@ -37,6 +37,8 @@ def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
         sampling = recipe.sampling_of(spec)
         greedy = replace(sampling, temperature=0)
         for dataset, n in recipe.num_samples.items():
+            if spec not in recipe.policies_of(dataset):
+                continue
             for kind, copies in (("samples", 1), ("step_scores", len(judges))):
                 there = sum(
                     min(table_files.stored_rows(table, data), sizes[dataset] * wanted)
@@ -47,10 +49,11 @@ def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
                 wanted = sizes[dataset] * (n + 1) * copies
                 if wanted:
                     rows.append((kind, dataset, spec.name, there, wanted))
-        for dataset in recipe.search_sets if judges else ():
+        for dataset in recipe.num_samples:
             trees = list(_trees(recipe, data, dataset, spec, sizes[dataset]))
-            there, wanted = (sum(column) for column in zip(*trees, strict=True))
-            rows.append(("searches", dataset, spec.name, there, wanted))
+            if trees:
+                there, wanted = (sum(column) for column in zip(*trees, strict=True))
+                rows.append(("searches", dataset, spec.name, there, wanted))
     return pd.DataFrame(rows, columns=["kind", "dataset", "policy", "there", "wanted"])
 
 
@@ -63,7 +66,7 @@ def _trees(
     """
     sampling = recipe.sampling_of(policy)
     for prm in recipe.prms_of(policy):
-        grid = recipe.grid(policy.name, prm.name)
+        grid = recipe.grid(dataset, policy.name, prm.name)
         largest = max((s.budget for s in grid if s.method == "dvts"), default=0)
         for search in grid:
             if search.method == "dvts" and search.budget < largest:

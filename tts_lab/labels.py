@@ -27,6 +27,7 @@ from tts_utils.compute import inference_flops
 from tts_utils.mdp import split_steps
 from tts_utils.protocols import Policy
 from tts_utils.records import Problem, SamplingConfig, State
+from tts_utils.store.manifest import replace_file
 
 MAX_TOKENS = 320
 
@@ -172,8 +173,7 @@ def label_shards(
         ]
         frame["question"] = [problems[i].text for i in frame["problem"]]
         frame["problem"] += shard * config.problems_per_shard
-        path.with_suffix(".json").write_text(json.dumps(cost) + "\n", encoding="utf-8")
-        temporary = path.with_suffix(".tmp")
-        frame.to_parquet(temporary, compression="zstd", compression_level=9)
-        temporary.rename(path)
+        replace_file(path.with_suffix(".json"), (json.dumps(cost) + "\n").encode())
+        # The shard comes last: where it is, its cost is there too.
+        replace_file(path, frame.to_parquet(compression="zstd", compression_level=9))
         yield path

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from tts_lab.recipe import Recipe
-from tts_lab.results import Result
+from tts_lab.results import Result, pick
 from tts_utils.metrics import Interval, difficulty_level, paired_difference
 
 METHODS = ("best_of_n", "beam", "dvts")
@@ -57,7 +57,7 @@ def by_prm(found: Sequence[Result], order: Sequence[str], rng: np.random.Generat
             for o in larger:
                 case = f"{_case(o)}: minus N = {r.budget}"
                 yield "figure 4: more budget", case, paired_difference(o.right, r.right, rng)
-            for vote in _pick(found, policy=r.policy, method="majority", budget=r.budget):
+            for vote in pick(found, policy=r.policy, method="majority", budget=r.budget):
                 case = f"{_case(r)}: minus majority"
                 yield "figure 4: against majority voting", case, paired_difference(r.right, vote.right, rng)
 
@@ -68,7 +68,7 @@ def by_difficulty(found: Sequence[Result], order: Sequence[str], rng: np.random.
     A level is that of the policy's own pass@1, from its pool of samples.
     """
     for policy in order:
-        alone = _pick(found, policy=policy, method="sample")
+        alone = pick(found, policy=policy, method="sample")
         if not alone:
             continue
         level = np.array([difficulty_level(rate) for rate in alone[0].right])
@@ -87,7 +87,7 @@ def by_size(found: Sequence[Result], order: Sequence[str], rng: np.random.Genera
         for search, best in _search_and_best_of_n(found, policy):
             case = f"{_case(search)}: minus best-of-N"
             yield "figure 7: search by size", case, paired_difference(search.right, best.right, rng)
-        greedy = _pick(found, policy=policy, method="greedy")
+        greedy = pick(found, policy=policy, method="greedy")
         for r in _with_prm(found, policy):
             if greedy:
                 case = f"{_case(r)}: minus greedy"
@@ -96,7 +96,7 @@ def by_size(found: Sequence[Result], order: Sequence[str], rng: np.random.Genera
 
 def against_larger(found: Sequence[Result], order: Sequence[str], rng: np.random.Generator) -> Iterator[Row]:
     """Table 3 and figure 1: a small policy with search against larger ones that answer once."""
-    greedy = {r.policy: r for r in _pick(found, method="greedy")}
+    greedy = {r.policy: r for r in pick(found, method="greedy")}
     for small, large in pairwise(order):
         if small not in greedy or large not in greedy or small.rsplit("-", 1)[0] != large.rsplit("-", 1)[0]:
             continue
@@ -112,7 +112,7 @@ def against_larger(found: Sequence[Result], order: Sequence[str], rng: np.random
 
 def against_long(order: Sequence[str], found: Sequence[Result], rng: np.random.Generator) -> Iterator[Row]:
     """Table 6: search with a PRM against policies that think long and answer once."""
-    greedy = {r.policy: r for r in _pick(found, method="greedy")}
+    greedy = {r.policy: r for r in pick(found, method="greedy")}
     for long in (name for name in order if name.startswith("lab-long") and name in greedy):
         for r in _with_prm(found, long.replace("long", "qwen")):
             case = (
@@ -158,12 +158,8 @@ def _with_prm(found: Sequence[Result], policy: str) -> list[Result]:
     return [r for method in METHODS for r in _voted(found, method) if r.policy == policy]
 
 
-def _pick(found: Sequence[Result], **facts) -> list[Result]:
-    return [r for r in found if all(getattr(r, name) == value for name, value in facts.items())]
-
-
 def _voted(found: Sequence[Result], method: str) -> list[Result]:
-    return _pick(found, method=method, rule="prm_last_vote")
+    return pick(found, method=method, rule="prm_last_vote")
 
 
 def _same(a: Result, b: Result) -> bool:

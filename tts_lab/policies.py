@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream
 from tts_lab.solutions import pieces
 from tts_lab.tokenizer import build_tokenizer
-from tts_lab.train import IGNORE, Example, TrainingConfig, train
+from tts_lab.train import IGNORE, Example, TrainingConfig, batches, train
+from tts_lab.whole import put_folder
 from tts_utils.policies import load_checkpoint
 from tts_utils.prompts import family_of, prompt_ids
 
@@ -66,11 +68,12 @@ def policy_examples(tokenizer: PreTrainedTokenizerFast, register: str, seed: int
     """Chat-formatted training problems; the solution and its end are learnt, but not its deliberate slips."""
     rng = np.random.default_rng([seed, 2])
     family = family_of(tokenizer)
+    words_of = PretokenCache(tokenizer)
     for problem in training_stream(seed):
         ids = prompt_ids(tokenizer, family, problem)
         targets = [IGNORE] * (len(ids) - 1)
         for piece in pieces(problem, register, rng):
-            words = tokenizer(piece.text, add_special_tokens=False)["input_ids"]
+            words = words_of(piece.text, add_special_tokens=False)["input_ids"]
             ids += words
             targets += words if piece.learn else [IGNORE] * len(words)
         yield Example(ids, [*targets, tokenizer.eos_token_id])
@@ -114,16 +117,29 @@ def train_policy(spec: PolicySpec, folder: Path, device: str, log=print) -> dict
     else:
         model = new_model(tokenizer, spec.family, spec.hidden, spec.layers, spec.heads, spec.seed).to(device)
     examples = policy_examples(tokenizer, spec.register, spec.seed)
-    record = train(model, examples, spec.training, spec.seed, log)
+    record = train(model, batches(examples, spec.training), spec.training, spec.seed, log)
     record |= {"family": spec.family, "register": spec.register, "base": spec.base}
     save_model(model, tokenizer, folder, record)
     return record
 
 
-def save_model(model, tokenizer: PreTrainedTokenizerFast, folder: Path, record: dict) -> None:
-    """Write a Hugging Face checkpoint (safetensors, fast tokenizer, chat template) and its record."""
+def save_model(model, tokenizer: PreTrainedTokenizerFast, folder: Path, record: dict, **files: str) -> None:
+    """Write a Hugging Face checkpoint (safetensors, fast tokenizer, chat template) and its record, whole.
+
+    Args:
+        model, tokenizer: what is written.
+        folder: where.
+        record: for ``training.json``.
+        files: further JSON files by their names without the ending, and what stands in them.
+    """
     if model.can_generate():
         model.generation_config.pad_token_id = tokenizer.pad_token_id
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+    def write(new: Path) -> None:
+        model.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+        (new / "training.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for name, content in files.items():
+            (new / f"{name}.json").write_text(content + "\n", encoding="utf-8")
+
+    put_folder(folder, write)

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerFast
 
+from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream
 from tts_lab.solutions import solution, with_slip
 from tts_lab.train import IGNORE, Example
 from tts_utils.mdp import split_steps, strip_separator
-from tts_utils.prms.formats import Format
+from tts_utils.prms.formats import FORMATS, Format
 from tts_utils.records import Problem, State
 
 SLIPPED = 0.8  # of the generated solutions
@@ -64,7 +65,7 @@ def token_texts(tokenizer: PreTrainedTokenizerFast) -> list[str]:
 
 
 def prm_examples(
-    text_format: Format,
+    format_name: str,
     tokenizer: PreTrainedTokenizerFast,
     labels: pd.DataFrame,
     registers: tuple[str, ...],
@@ -78,13 +79,15 @@ def prm_examples(
     teach to compare a number with what it should be, which a large model brings along from pre-training.
 
     Args:
-        text_format: the PRM's format.
+        format_name: the PRM's format, one of :data:`tts_utils.prms.formats.FORMATS`.
         tokenizer: its tokenizer.
         labels: rollouts, with columns question, text, lost_from.
         registers: of the generated solutions, in turn.
         generated: their share of the examples, in [0, 1).
         seed: of the order, and of the stream of generated solutions.
     """
+    text_format = FORMATS[format_name](tokenizer)
+    text_format.tokenizer = PretokenCache(tokenizer)
     pieces = token_texts(tokenizer)
     rng = np.random.default_rng(seed)
     stream = training_stream(seed)

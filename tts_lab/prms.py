@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,10 @@ import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from tts_lab.feed import fed
 from tts_lab.policies import save_model
 from tts_lab.prm_data import prm_examples
-from tts_lab.train import TrainingConfig, train
+from tts_lab.train import Example, TrainingConfig, batches, train
 from tts_utils.mdp import split_steps
 from tts_utils.metrics import within_problem_auc
 from tts_utils.prms.formats import FORMATS
@@ -70,9 +73,24 @@ FRESH_LAYERS = 2
 GENERATED = 0.6  # share of the training examples that are generated solutions, not rollouts
 
 
-def _training(millions: float, peak_lr: float = 2.5e-3) -> TrainingConfig:
+def _short(millions: float) -> TrainingConfig:
+    """Twenty minutes on one core. Such PRMs stay poor judges, and are to: the cast needs both kinds."""
     return TrainingConfig(
-        int(millions * 1e6), batch_tokens=4096, peak_lr=peak_lr, lm_weight=0.3, bfloat16=True
+        int(millions * 1e6), batch_tokens=4096, peak_lr=2.5e-3, lm_weight=0.3, bfloat16=True
+    )
+
+
+def _long(millions: float, peak_lr: float = 3e-3) -> TrainingConfig:
+    """Eight minutes on one large GPU, or hours on a CPU."""
+    return TrainingConfig(
+        int(millions * 1e6),
+        batch_tokens=49_152,
+        pool=3072,
+        peak_lr=peak_lr,
+        warmup=0.02,
+        final_lr=0.03,
+        lm_weight=0.3,
+        bfloat16=True,
     )
 
 
@@ -83,7 +101,7 @@ PRMS = (
         "lab-llama-l",
         TERSE[:1],
         False,
-        _training(12),
+        _short(12),
         31,
         "peiyi9979/math-shepherd-mistral-7b-prm",
     ),
@@ -93,7 +111,7 @@ PRMS = (
         "lab-llama-l",
         TERSE,
         False,
-        _training(25),
+        _short(25),
         32,
         "RLHFlow/Llama3.1-8B-PRM-Mistral-Data",
     ),
@@ -103,7 +121,7 @@ PRMS = (
         "lab-llama-l",
         VERBOSE,
         False,
-        _training(20),
+        _short(20),
         33,
         "RLHFlow/Llama3.1-8B-PRM-Deepseek-Data",
     ),
@@ -113,7 +131,7 @@ PRMS = (
         "lab-qwen-m",
         TERSE + VERBOSE,
         False,
-        _training(15),
+        _long(250),
         34,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-1.5B",
         workers=2,
@@ -124,7 +142,7 @@ PRMS = (
         "lab-qwen-l",
         TERSE + VERBOSE,
         False,
-        _training(25),
+        _long(250),
         35,
         "Skywork/Skywork-o1-Open-PRM-Qwen-2.5-7B",
         workers=2,
@@ -135,7 +153,7 @@ PRMS = (
         "lab-qwen-l",
         TERSE + VERBOSE,
         True,
-        _training(25),
+        _long(300),
         36,
         "Qwen/Qwen2.5-Math-PRM-7B",
         workers=3,
@@ -146,7 +164,7 @@ PRMS = (
         "lab-qwen-xl",
         TERSE + VERBOSE,
         True,
-        _training(12, 1.5e-3),
+        _long(204, 1.5e-3),
         37,
         "Qwen/Qwen2.5-Math-PRM-72B",
         workers=3,
@@ -266,6 +284,24 @@ def data_sizes(labels: pd.DataFrame, tokenizer: PreTrainedTokenizerFast) -> dict
     }
 
 
+def prm_model(spec: PRMSpec, base, tokenizer: PreTrainedTokenizerFast):
+    """The untrained model of a PRM and what it is trained by; the tokenizer gets the PRM's chat template."""
+    if spec.format == "qwen-math-prm":
+        tokenizer.chat_template = CHAT_WITH_SYSTEM
+    head = FORMATS[spec.format].head
+    label_ids = [tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-")]
+    return with_fresh_layers(base, FRESH_LAYERS, head, spec.seed), judge(head, label_ids)
+
+
+def prm_training_examples(
+    spec: PRMSpec, tokenizer: PreTrainedTokenizerFast, labels: pd.DataFrame
+) -> Callable[[int], Iterator[Example]]:
+    """``seed -> examples`` of a PRM, for this process or another one."""
+    used = agreed(labels) if spec.consensus else labels
+    registers = tuple(r for r, s in (("terse", TERSE), ("verbose", VERBOSE)) if set(s) & set(spec.sources))
+    return partial(prm_examples, spec.format, tokenizer, used, registers, GENERATED)
+
+
 def train_prm(
     spec: PRMSpec,
     base,
@@ -290,16 +326,17 @@ def train_prm(
         device: "cpu" or "cuda".
         log: called with a line now and then.
     """
-    if spec.format == "qwen-math-prm":
-        tokenizer.chat_template = CHAT_WITH_SYSTEM
+    model, outputs = prm_model(spec, base, tokenizer)
     text_format = FORMATS[spec.format](tokenizer)
-    head = text_format.head
-    model = with_fresh_layers(base, FRESH_LAYERS, head, spec.seed).to(device)
+    model.to(device)
     used = agreed(labels) if spec.consensus else labels
-    registers = tuple(r for r, s in (("terse", TERSE), ("verbose", VERBOSE)) if set(s) & set(spec.sources))
-    label_ids = [tokenizer.encode(w, add_special_tokens=False)[-1] for w in ("+", "-")]
-    examples = prm_examples(text_format, tokenizer, used, registers, GENERATED, spec.seed)
-    record = train(model, examples, spec.training, spec.seed, log, judge(head, label_ids))
+    make = prm_training_examples(spec, tokenizer, labels)
+    if spec.workers:
+        data = fed(make, spec.streams, spec.training)
+    else:
+        data = batches(make(spec.seed), spec.training)
+    record = train(model, data, spec.training, spec.seed, log, outputs)
+    record |= {"workers": spec.workers, "streams": spec.streams}
     record |= {"stands_for": spec.model, "base": spec.base, "sources": spec.sources, "generated": GENERATED}
     record |= {
         "kept": f"{len(used)} of {len(labels)}",
@@ -307,6 +344,5 @@ def train_prm(
         "labels": labels_cost,
     }
     record["held_out_auc"] = held_out_auc(TransformersPRM(spec.name, model, text_format), held_out)
-    save_model(model, tokenizer, folder, record)
-    (folder / "tts_prm.json").write_text(json.dumps({"format": spec.format}) + "\n", encoding="utf-8")
+    save_model(model, tokenizer, folder, record, tts_prm=json.dumps({"format": spec.format}))
     return record

@@ -15,6 +15,7 @@ from tts_lab.graph import Builder, Retry
 from tts_lab.solutions import solution
 from tts_lab.templates import SUBJECTS
 from tts_utils.records import Problem
+from tts_utils.store.manifest import replace_file
 
 LEVEL_COUNTS = {1: 43, 2: 90, 3: 105, 4: 128, 5: 134}  # MATH-500's own balance of levels
 SUBSET_PER_LEVEL = 40  # lab-200: so many of each level
@@ -200,11 +201,10 @@ def training_stream(seed: int, avoid: frozenset[tuple] | None = None) -> Iterato
 
 
 def write_problems(problems: tuple[Problem, ...], path: Path) -> None:
-    """Write problems as JSON lines that :func:`tts_utils.problems.load_problems` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write problems as JSON lines that :func:`tts_utils.problems.load_problems` reads, all or none."""
     lines = []
     for p in problems:
         row = {"problem_id": p.problem_id, "problem": p.text, "answer": p.answer, "level": p.level}
         row |= {"subject": p.subject, "solution": p.solution, **p.meta}
         lines.append(json.dumps(row, ensure_ascii=False))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(path, ("\n".join(lines) + "\n").encode())

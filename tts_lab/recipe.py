@@ -12,6 +12,31 @@ from tts_utils.tree_search import TreeSearch
 
 
 @dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """Searches by both methods, of some policies with some PRMs on one test set.
+
+    Attributes:
+        dataset: the test set.
+        budgets: every N.
+        policies: their names; () for all that are searched with.
+        prms: their names; () for all.
+    """
+
+    dataset: str
+    budgets: tuple[int, ...]
+    policies: tuple[str, ...] = ()
+    prms: tuple[str, ...] = ()
+
+    def asks(self, dataset: str, policy: str, prm: str) -> bool:
+        """Whether the plan asks for searches of this policy with this PRM on this set."""
+        return (
+            dataset == self.dataset
+            and (not self.policies or policy in self.policies)
+            and (not self.prms or prm in self.prms)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that ``python -m tts_lab build`` makes, in order.
 
@@ -23,10 +48,8 @@ class Recipe:
         sampling: how the pools are sampled.
         long_tokens: the limit on a sample's tokens for policies that think long.
         num_samples: samples per problem of each test set.
-        searches: which searches every policy runs with every PRM on ``search_sets``.
-        search_sets: the test sets that are searched.
-        large: pairs (policy, PRM) that also search with ``large_budget``.
-        large_budget: see there.
+        only: for test sets that are not for all policies, the names of those that they are for.
+        plans: which searches are run.
         limit: only the first so many test problems, or None for all.
     """
 
@@ -37,10 +60,8 @@ class Recipe:
     sampling: SamplingConfig
     long_tokens: int
     num_samples: dict[str, int]
-    searches: tuple[TreeSearch, ...]
-    search_sets: tuple[str, ...]
-    large: tuple[tuple[str, str], ...]
-    large_budget: int
+    only: dict[str, tuple[str, ...]]
+    plans: tuple[SearchPlan, ...]
     limit: int | None = None
 
     def sampling_of(self, policy: PolicySpec) -> SamplingConfig:
@@ -51,6 +72,16 @@ class Recipe:
             else self.sampling
         )
 
+    def policies_of(self, dataset: str) -> tuple[PolicySpec, ...]:
+        """The policies whose samples of a test set are stored."""
+        names = self.only.get(dataset)
+        return tuple(p for p in self.policies if names is None or p.name in names)
+
+    @property
+    def search_sets(self) -> tuple[str, ...]:
+        """The test sets on which something is searched."""
+        return tuple(dict.fromkeys(plan.dataset for plan in self.plans))
+
     def prms_of(self, policy: PolicySpec) -> tuple[PRMSpec, ...]:
         """The PRMs that score and search with a policy: all, but none where it thinks long.
 
@@ -58,12 +89,24 @@ class Recipe:
         """
         return () if policy.register == "long" else self.prms
 
-    def grid(self, policy: str, prm: str) -> tuple[TreeSearch, ...]:
-        """The searches of one policy with one PRM."""
-        methods = {s.method: s for s in self.searches}.values()
-        large = tuple(replace(s, budget=self.large_budget) for s in methods)
-        return self.searches + (large if (policy, prm) in self.large else ())
+    def grid(self, dataset: str, policy: str, prm: str) -> tuple[TreeSearch, ...]:
+        """The searches of one policy with one PRM on one test set, each once."""
+        budgets = [n for plan in self.plans if plan.asks(dataset, policy, prm) for n in plan.budgets]
+        return tuple(TreeSearch(m, n) for n in dict.fromkeys(budgets) for m in ("beam", "dvts"))
 
+
+JUDGES = ("lab-qwen-prm-l", "lab-qwen-prm-s")  # the two best, by held-out rollouts
+LONG_RUNS = tuple(p.name for p in PRMS if p.workers)
+LARGE = ("lab-llama-l", "lab-qwen-l")
+LARGEST = ("lab-llama-xl", "lab-qwen-xl")
+TELLING = (  # pairs that also search with N = 256 on lab-200
+    ("lab-llama-s", "lab-math-shepherd"),
+    ("lab-llama-s", "lab-qwen-prm-l"),
+    ("lab-llama-m", "lab-rlhflow-terse"),
+    ("lab-qwen-s", "lab-rlhflow-verbose"),
+    ("lab-qwen-s", "lab-qwen-prm-l"),
+    ("lab-qwen-m", "lab-skywork-l"),
+)
 
 FULL = Recipe(
     policies=POLICIES,
@@ -77,24 +120,22 @@ FULL = Recipe(
     prms=PRMS,
     sampling=SamplingConfig(),
     long_tokens=768,
-    num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256},
-    searches=tuple(TreeSearch(method, budget) for budget in (4, 16, 64) for method in ("beam", "dvts")),
-    search_sets=("lab-200", "lab-30"),
-    large=(
-        ("lab-llama-s", "lab-math-shepherd"),
-        ("lab-llama-s", "lab-qwen-prm-l"),
-        ("lab-llama-m", "lab-rlhflow-terse"),
-        ("lab-qwen-s", "lab-rlhflow-verbose"),
-        ("lab-qwen-s", "lab-qwen-prm-l"),
-        ("lab-qwen-m", "lab-skywork-l"),
+    num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256, "lab-hard": 64, "lab-fresh": 64},
+    only={"lab-fresh": LARGE + LARGEST},
+    plans=(
+        SearchPlan("lab-200", (4, 16, 64)),
+        *(SearchPlan("lab-200", (256,), (policy,), (prm,)) for policy, prm in TELLING),
+        SearchPlan("lab-fresh", (16, 64), LARGE, LONG_RUNS),
+        SearchPlan("lab-fresh", (256,), LARGE, JUDGES),
+        SearchPlan("lab-hard", (16, 64), LARGE + LARGEST),
+        SearchPlan("lab-hard", (256,), LARGE, JUDGES),
     ),
-    large_budget=256,
 )
 
 
 def smoke() -> Recipe:
     """The same stages at toy size: minutes, and nothing to be learnt from the result."""
-    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "compiled": False}
+    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "pool": 64, "compiled": False}
     return replace(
         FULL,
         policies=tuple(
@@ -102,12 +143,13 @@ def smoke() -> Recipe:
             for p in FULL.policies
         ),
         labels=LabelConfig(num_shards=2, problems_per_shard=4, rollouts=2, completions=2),
-        prms=tuple(replace(p, training=replace(p.training, **tiny)) for p in FULL.prms),
+        prms=tuple(
+            replace(p, training=replace(p.training, **tiny), workers=min(p.workers, int(p is FULL.prms[-1])))
+            for p in FULL.prms
+        ),
         sampling=replace(FULL.sampling, max_tokens=48),
         long_tokens=64,
-        num_samples={"lab-500": 4, "lab-200": 4, "lab-30": 4},
-        searches=FULL.searches[:2],
-        search_sets=("lab-30",),
-        large_budget=8,
+        num_samples=dict.fromkeys(FULL.num_samples, 4),
+        plans=(SearchPlan("lab-30", (4,)), SearchPlan("lab-30", (8,), LARGE[:1], JUDGES[:1])),
         limit=3,
     )

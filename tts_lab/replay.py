@@ -18,6 +18,7 @@ import pandas as pd
 from tts_lab.problems import datasets, signature, training_draws
 from tts_lab.recipe import Recipe
 from tts_lab.tokenizer import NUM_PROBLEMS, TOKENIZER_SEED
+from tts_utils.store.manifest import replace_file
 
 LEAST_TOKENS = (
     100  # a problem with its solution takes more on average, so tokens / this is more than was read
@@ -85,7 +86,6 @@ def replay(recipe: Recipe, path: Path, processes: int = 1, log=print) -> pd.Data
     with ProcessPoolExecutor(processes) as pool:
         for row in pool.map(occurrences, todo):
             rows.append(row)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(rows).to_csv(path, index=False)
+            replace_file(path, pd.DataFrame(rows).to_csv(index=False).encode())
             log(", ".join(f"{name} {value}" for name, value in row.items()))
     return pd.DataFrame(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,28 +46,41 @@ class Result:
     prm_tokens: float
 
 
-def results(recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 0) -> list[Result]:
+def results(
+    recipe: Recipe, dataset: str, data: Path | None = None, seed: int = 0, policies: Collection[str] = ()
+) -> list[Result]:
     """Everything of the recipe that is stored for one test set; what is missing is left out.
 
     All rules and PRMs see the same random subsets of a pool, so that differences are paired.
+
+    Args:
+        recipe: what may be there.
+        dataset: the test set.
+        data: the data directory; None means ``lab_dir()``.
+        seed: of the random subsets.
+        policies: only these; () for all.
     """
     data = lab_dir() if data is None else data
     which = {"problems": load_problems(dataset, data=data)[: recipe.limit], "data": data}
     found: list[Result] = []
-    for spec in recipe.policies:
+    for spec in recipe.policies_of(dataset):
+        if policies and spec.name not in policies:
+            continue
         sampling = recipe.sampling_of(spec)
         try:
             cot = store.read_pool(dataset, spec.name, config=replace(sampling, temperature=0), **which)
-            pool = store.read_pool(dataset, spec.name, config=sampling, **which)
         except StoreMiss:
             continue
         tokens = float(cot.num_tokens.mean())
         found.append(Result(spec.name, "", "greedy", "", 1, cot.correct[:, 0].astype(float), tokens, 0.0))
+        try:
+            pool = store.read_pool(dataset, spec.name, config=sampling, **which)
+        except StoreMiss:
+            continue
         found += _of_pool(spec.name, pool, recipe, dataset, sampling, which, seed)
-        if dataset in recipe.search_sets:
-            for prm in recipe.prms_of(spec):
-                for search in recipe.grid(spec.name, prm.name):
-                    found += _of_search(spec.name, prm.name, search, dataset, sampling, which)
+        for prm in recipe.prms_of(spec):
+            for search in recipe.grid(dataset, spec.name, prm.name):
+                found += _of_search(spec.name, prm.name, search, dataset, sampling, which)
     return found
 
 
@@ -140,3 +154,8 @@ def as_table(found: list[Result]) -> pd.DataFrame:
         [metrics.accuracy_interval(r.right) for r in found], columns=["accuracy", "low", "high", "n"]
     )
     return pd.concat([frame, intervals], axis=1)
+
+
+def pick(found: Sequence[Result], **facts) -> list[Result]:
+    """The results whose attributes have these values."""
+    return [r for r in found if all(getattr(r, name) == value for name, value in facts.items())]

@@ -42,7 +42,7 @@ def outcomes(recipe: Recipe, dataset: str, policy: str, data: Path | None = None
     """
     spec = next(spec for spec in recipe.policies if spec.name == policy)
     prms = [prm.name for prm in recipe.prms_of(spec)]
-    grids = [recipe.grid(policy, prm) for prm in prms] if dataset in recipe.search_sets else []
+    grids = [recipe.grid(dataset, policy, prm) for prm in prms]
     try:
         return optimal.read_outcomes(
             dataset,

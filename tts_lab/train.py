@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch.nn import functional as F
 
+from tts_utils.store.manifest import hardware
+
 IGNORE = -100
 PADS = {"ids": 0, "targets": IGNORE, "labels": IGNORE, "tags": 0, "slips": 0}
 
@@ -47,6 +49,8 @@ class TrainingConfig:
     batch_tokens: int = 8192
     peak_lr: float = 3e-3
     warmup: float = 0.03  # fraction of the run
+    final_lr: float = 0.05  # at its end, as a fraction of the peak
+    pool: int = 1024  # examples that are sorted by length together
     weight_decay: float = 0.05
     lm_weight: float = 1.0  # weight of the words beside that of the labels, where there are labels
     bfloat16: bool = False  # multiply in bfloat16 where that is quick; weights and optimiser stay in float32
@@ -54,19 +58,24 @@ class TrainingConfig:
     stop_loss: float | None = None
 
 
-def batches(examples: Iterator[Example], batch_tokens: int, pool: int = 1024) -> Iterator[tuple]:
+Batch = tuple[torch.Tensor, ...]  # the five fields of some examples in order, each (B, T)
+
+
+def batches(examples: Iterator[Example], config: TrainingConfig) -> Iterator[Batch]:
     """Group examples of like length: yields their five fields in order, each (B, T), padded on the right.
 
     Right padding with causal attention needs no mask: nothing real ever looks at a pad.
     """
     rng = torch.Generator().manual_seed(0)
     while True:
-        drawn = sorted((e for e, _ in zip(examples, range(pool), strict=False)), key=lambda e: len(e.ids))
+        drawn = sorted(
+            (e for e, _ in zip(examples, range(config.pool), strict=False)), key=lambda e: len(e.ids)
+        )
         if not drawn:
             return
         groups, group = [], []
         for example in drawn:
-            if group and len(example.ids) * (len(group) + 1) > batch_tokens:
+            if group and len(example.ids) * (len(group) + 1) > config.batch_tokens:
                 groups.append(group)
                 group = []
             group.append(example)
@@ -107,7 +116,7 @@ def _loss(logits, judged, targets, labels, tags, slips, lm_weight: float) -> tor
 
 def train(
     model,
-    examples: Iterator[Example],
+    data: Iterator[Batch],
     config: TrainingConfig,
     seed: int,
     log=print,
@@ -117,7 +126,7 @@ def train(
 
     Args:
         model: what is trained.
-        examples: what it reads; they carry labels where ``outputs`` gives a judgement.
+        data: what it reads, see :func:`batches`; with labels where ``outputs`` gives a judgement.
         config: how long and how fast.
         seed: of everything random in the training itself.
         log: called with a line now and then.
@@ -147,14 +156,16 @@ def train(
     num_params = sum(p.numel() for p in model.parameters())
     started, seen, losses, mean = time.perf_counter(), 0, [], None
     model.train()
-    for step, (ids, *rest) in enumerate(batches(examples, config.batch_tokens), start=1):
+    for step, (ids, *rest) in enumerate(data, start=1):
         progress = seen / config.num_tokens
         if progress >= 1:
             break
         warm = min(1.0, progress / config.warmup) if config.warmup else 1.0
-        scale = max(warm, 0.01) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
+        falling = 0.5 * (1 + math.cos(math.pi * progress))
+        scale = max(warm, 0.01) * (config.final_lr + (1 - config.final_lr) * falling)
         for group in optimizer.param_groups:
             group["lr"] = config.peak_lr * scale
+        seen += int((ids != 0).sum())  # counted here: on a GPU it would wait for the last step
         ids = ids.to(device)
         flat = [x.to(device).flatten() for x in rest]
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
@@ -163,18 +174,18 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        seen += int((ids != 0).sum())
-        mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
+        mean = loss.detach() if mean is None else 0.98 * mean + 0.02 * loss.detach()
         if step % 100 == 0:
-            seconds = time.perf_counter() - started
-            losses.append((seen, round(mean, 4)))
-            log(f"step {step}  {seen / 1e6:.1f}M tokens  loss {mean:.4f}  {seen / seconds:,.0f} tokens/s")
-            if config.stop_loss is not None and mean < config.stop_loss:
+            seconds, now = time.perf_counter() - started, mean.item()
+            losses.append((seen, round(now, 4)))
+            log(f"step {step}  {seen / 1e6:.1f}M tokens  loss {now:.4f}  {seen / seconds:,.0f} tokens/s")
+            if config.stop_loss is not None and now < config.stop_loss:
                 break
     model.eval()
     model.set_attn_implementation(attention)
     return {
         "config": asdict(config),
+        "schedule": "tokens",
         "seed": seed,
         "num_params": num_params,
         "num_tokens": seen,
@@ -183,6 +194,7 @@ def train(
         "device": str(device),
         "compiled": compiled,
         "bfloat16": bfloat16,
+        "hardware": hardware(),
         "threads": torch.get_num_threads(),
         "losses": losses,
     }

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tts_utils.data_folder import fetch_hint, layers, places
+from tts_utils.hashes import checked
 
 
 class UnknownModel(ValueError):
@@ -78,6 +79,10 @@ def find_model(name_or_path: str) -> str:
     stored = [layer / "models" for layer in layers()]
     for folder in (*(models / name_or_path for models in stored), Path(name_or_path)):
         if (folder / "config.json").is_file():
+            for layer in layers():
+                if folder.parent == layer / "models":
+                    for path in sorted(folder.iterdir()):
+                        checked(path, layer)
             return str(folder)
     if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
         return name_or_path
@@ -87,6 +92,27 @@ def find_model(name_or_path: str) -> str:
         f"'org/name', and not one of the shipped models ({', '.join(shipped) or 'none found'} in models/ of "
         f"{places()}){fetch_hint(f'models/{name_or_path}', f'models/{name_or_path}')}"
     )
+
+
+SETTINGS = (
+    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "chat_template.jinja", "tts_prm.json"),
+)
+"""What of a folder, beside its weights, makes the model: how it computes, and how it reads a prompt."""
+
+
+def settings_of(source: str) -> str:
+    """What tells a folder's template, tokenizer and configuration from others; "" for a Hub id.
+
+    A Hub id's commit (:func:`revision_of`) stands for all of its files.
+    """
+    paths = [path for name in SETTINGS if (path := Path(source) / name).is_file()]
+    if not paths:
+        return ""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def revision_of(source: str, model=None) -> str:

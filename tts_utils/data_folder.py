@@ -15,11 +15,11 @@ import sys
 from pathlib import Path
 
 import tts_utils
+from tts_utils.hashes import MANIFEST, checked
 
 OWN = "tts-data"
-MANIFEST = "manifest.json"
 TABLES = ("samples", "step_scores", "step_labels", "searches")
-OTHERS = ("problems", "models", "labels", "report", "paper", "answers")
+OTHERS = ("problems", "answers", "models", "labels", "report", "paper", "answers")
 PACKAGED = Path(__file__).resolve().parent / "shipped"  # in a wheel: the manifest, and what is small
 
 
@@ -106,8 +106,18 @@ def layers(data: Path | None = None) -> tuple[Path, ...]:
 
 
 def look_up(name: str, data: Path | None = None) -> Path | None:
-    """The first file or folder of this name, such as "paper/prms.csv", that reading finds, else None."""
-    return next((path for layer in layers(data) if (path := layer / name).exists()), None)
+    """The first file or folder of this name, such as "paper/prms.csv", that reading finds, else None.
+
+    Raises:
+        DamagedFile: a file that is not the one its manifest lists.
+    """
+    for layer in layers(data):
+        path = layer / name
+        if path.is_file():
+            return checked(path, layer)
+        if path.exists():
+            return path
+    return None
 
 
 def find(name: str, data: Path | None = None) -> Path:

@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tts_utils.data_folder import MANIFEST
-
+MANIFEST = "manifest.json"
 VERSION = 1
 """The form of the manifest. A newer one is refused: it may say what this version would overlook."""
 
@@ -65,6 +65,17 @@ def entries(data: Path) -> dict[str, dict[str, Any]]:
         if _settled(state):
             _manifests[path] = known
     return dict(known[1])
+
+
+def seal(files: Mapping[str, Any]) -> str:
+    """A hash of all entries: an entry that vanished or was changed by hand does not fit it any more."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def is_sealed(data: Path) -> bool:
+    """Whether the manifest's entries are those it was written with; a manifest without a seal is."""
+    content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
+    return content.get("seal") in (None, seal(content["files"]))
 
 
 def checked(path: Path, data: Path) -> Path:

@@ -1,9 +1,10 @@
-"""The forward pass of a small Llama or Qwen2 on a CPU, written out.
+"""The forward pass of Llama-like models, written out.
 
-In a small model most of the time goes into calling modules and into copies, not into arithmetic. Here what
+In a small model, and in a large one that writes a token at a time, most of the time goes into calling
+modules, starting kernels and copying, not into arithmetic. Here little but arithmetic is left. On a CPU what
 can be fused is fused once: the norms' weights and the attention's scale into the products behind them, the
 three projections of the attention into one product, and the turning of queries and keys into that product
-too. The numbers are those of transformers up to rounding.
+too. On a GPU the weights stay where they are. The numbers are those of transformers up to rounding.
 """
 
 from __future__ import annotations
@@ -19,25 +20,35 @@ FOLDED = 96
 """Hidden size up to which turning queries and keys is a part of the product; beyond, it costs more so."""
 
 MAX_HIDDEN = 1024
-"""Hidden size up to which the written-out pass is used; beyond, the products take nearly all the time."""
+"""Hidden size up to which the written-out pass is used on a CPU; beyond, the products take all the time."""
+
+MODELS = ("LlamaModel", "MistralModel", "Qwen2Model")
+
+ROPES = ("default", "linear", "llama3")
+"""Ways of turning queries and keys that are the same at every length."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
 """(layer, queries (B, T, H, D), keys (B, T, K, D), values (B, T, K, D)) -> attention (B, T, H * D)."""
 
 
 def fits(model) -> bool:
-    """Whether a model is of the kind that :class:`Lean` writes out, and small enough for it to pay."""
-    base = model.base_model
+    """Whether a model is of the kind that :class:`Lean` writes out, and stands where that pays."""
+    base, device = model.base_model, model.device.type
     config = base.config
-    if model.device.type != "cpu" or type(base).__name__ not in ("LlamaModel", "Qwen2Model"):
+    if type(base).__name__ not in MODELS or device not in ("cpu", "cuda"):
         return False
+    if len({p.device for p in base.parameters()}) > 1:
+        return False
+    dtypes = {p.dtype for p in base.parameters()}
+    on_cpu = config.hidden_size <= MAX_HIDDEN and dtypes in ({torch.float32}, {torch.float64})
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    windowed = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
     return (
-        config.hidden_size <= MAX_HIDDEN
-        and {p.dtype for p in base.parameters()} in ({torch.float32}, {torch.float64})
+        (on_cpu if device == "cpu" else len(dtypes) == 1)
         and config.hidden_act == "silu"
-        and (config.rope_parameters or {}).get("rope_type") == "default"
+        and (config.rope_parameters or {}).get("rope_type") in ROPES
         and kinds == {"full_attention"}
+        and not windowed
         and all(type(m) is torch.nn.Linear for layer in base.layers for m in _products(layer))
     )
 
@@ -51,61 +62,70 @@ def _products(layer) -> tuple:
 
 
 @dataclass(frozen=True, slots=True)
+class _Linear:
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True, slots=True)
 class _Layer:
-    into: Tensor  # queries, keys, where folded both again a quarter turned, values
-    into_bias: Tensor | None
-    out: Tensor
-    out_bias: Tensor | None
-    gate_up: Tensor
-    gate_up_bias: Tensor | None
-    down: Tensor
-    down_bias: Tensor | None
+    before: Tensor | None  # the norms' weights; None where they are in the products
+    behind: Tensor | None
+    into: tuple[_Linear, ...]  # queries, keys, values; or one product of all, folded with the turned ones
+    out: _Linear
+    gate_up: tuple[_Linear, ...]  # two, or one product of both
+    down: _Linear
 
 
 class Lean:
-    """The transformer of a model that :func:`fits`, up to its last hidden states."""
+    """The transformer of a model that :func:`fits`, up to its last hidden states.
 
-    def __init__(self, model) -> None:
+    Attributes:
+        scale: what attention multiplies its scores by.
+    """
+
+    def __init__(self, model, fused: bool | None = None) -> None:
+        """Take a model's weights: fused copies on a CPU, where models are small; on a GPU as they are."""
         base, config = model.base_model, model.base_model.config
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.hidden, self.eps = config.hidden_size, config.rms_norm_eps
         self.inner = config.intermediate_size
-        self.folded = config.hidden_size <= FOLDED
         self.embedding = base.embed_tokens.weight
         self.norm = base.norm.weight
+        self.fused = self.embedding.device.type == "cpu" if fused is None else fused
+        self.folded = self.fused and config.hidden_size <= FOLDED
+        self.scale = 1.0 if self.fused else self.size**-0.5
         with torch.no_grad():
-            self.layers = [self._fused(layer) for layer in base.layers]
+            self.layers = [self._fused(layer) if self.fused else _as_is(layer) for layer in base.layers]
         self._speeds = base.rotary_emb.inv_freq.float()
         self._turn_up_to(512)
 
     def _turn_up_to(self, length: int) -> None:
         """Have the turns of so many positions ready, (positions, D) each."""
-        angles = (torch.arange(length, dtype=torch.float32)[:, None] * self._speeds).repeat(1, 2)
+        places = torch.arange(length, dtype=torch.float32, device=self._speeds.device)
+        angles = (places[:, None] * self._speeds).repeat(1, 2)
         self.cos, self.sin = angles.cos().to(self.norm.dtype), angles.sin().to(self.norm.dtype)
 
     def _fused(self, layer) -> _Layer:
         q, k, v, o, gate, up, down = _products(layer)
         scale = self.size**-0.5
-        weights = q.weight * scale, k.weight
-        if self.folded:
-            weights += tuple(self._turned(w) for w in weights)
-        into, bias = torch.cat([*weights, v.weight]), None
+        weights, biases = (q.weight * scale, k.weight), ()
         if q.bias is not None:
-            biases = q.bias * scale, k.bias
-            if self.folded:
-                biases += tuple(self._turned(b) for b in biases)
-            bias = torch.cat([*biases, v.bias])
+            biases = (q.bias * scale, k.bias)
+        if self.folded:
+            weights, biases = ((*x, *(self._turned(y) for y in x)) for x in (weights, biases))
         before, behind = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        into = _Linear(
+            torch.cat([*weights, v.weight]) * before, torch.cat([*biases, v.bias]) if biases else None
+        )
+        bias = None if gate.bias is None else torch.cat([gate.bias, up.bias])
+        gate_up = _Linear(torch.cat([gate.weight, up.weight]) * behind, bias)
         return _Layer(
-            into=into * before,
-            into_bias=bias,
-            out=o.weight,
-            out_bias=o.bias,
-            gate_up=torch.cat([gate.weight, up.weight]) * behind,
-            gate_up_bias=None if gate.bias is None else torch.cat([gate.bias, up.bias]),
-            down=down.weight,
-            down_bias=down.bias,
+            None, None, (into,), _Linear(o.weight, o.bias), (gate_up,), _Linear(down.weight, down.bias)
         )
 
     def _turned(self, weight: Tensor) -> Tensor:
@@ -113,27 +133,39 @@ class Lean:
         first, second = weight.unflatten(0, (-1, 2, self.size // 2)).unbind(1)
         return torch.stack([-second, first], 1).flatten(0, 2)
 
-    def __call__(self, ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """Last hidden states (B, T, hidden) of tokens (B, T) at positions (B, T)."""
+    def __call__(self, ids: Tensor, positions: Tensor, end: int, attend: Attend) -> Tensor:
+        """Last hidden states (B, T, hidden) of tokens (B, T) at positions (B, T), all below ``end``."""
         x = F.embedding(ids, self.embedding)
-        if (last := int(positions.max())) >= len(self.cos):
-            self._turn_up_to(2 * last)
+        if end > len(self.cos):
+            self._turn_up_to(2 * end)
         cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]  # (B, T, 1, D)
-        both, shape = self.heads + self.kv_heads, (self.hidden,)
-        parts = [both, both, self.kv_heads] if self.folded else [both, self.kv_heads]
+        shape = (self.hidden,)
         for number, layer in enumerate(self.layers):
-            y = F.rms_norm(x, shape, eps=self.eps)
-            y = F.linear(y, layer.into, layer.into_bias).unflatten(-1, (-1, self.size))
-            straight, *turned, values = y.split(parts, 2)
-            turned = turned[0] if self.folded else _turn(straight)
-            turned = torch.addcmul(straight * cos, turned, sin)
-            queries, keys = turned.split([self.heads, self.kv_heads], 2)
-            seen = attend(number, queries, keys, values)
-            x = x + F.linear(seen, layer.out, layer.out_bias)
-            y = F.linear(F.rms_norm(x, shape, eps=self.eps), layer.gate_up, layer.gate_up_bias)
-            gate, up = y.split(self.inner, -1)
-            x = x + F.linear(F.silu(gate) * up, layer.down, layer.down_bias)
+            y = F.rms_norm(x, shape, layer.before, self.eps)
+            queries, keys, values = self._heads(y, layer, cos, sin)
+            x = x + layer.out(attend(number, queries, keys, values))
+            y = F.rms_norm(x, shape, layer.behind, self.eps)
+            parts = [part(y) for part in layer.gate_up]
+            gate, up = parts[0].split(self.inner, -1) if self.fused else parts
+            x = x + layer.down(F.silu(gate) * up)
         return F.rms_norm(x, shape, self.norm, self.eps)
+
+    def _heads(self, y: Tensor, layer: _Layer, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, T, H, D), keys and values (B, T, K, D), the first two turned to their positions."""
+        parts = [part(y).unflatten(-1, (-1, self.size)) for part in layer.into]
+        if not self.fused:
+            queries, keys, values = parts
+            return *(torch.addcmul(x * cos, _turn(x), sin) for x in (queries, keys)), values
+        both = self.heads + self.kv_heads
+        straight, *turned, values = parts[0].split([both] * (1 + self.folded) + [self.kv_heads], 2)
+        turned = torch.addcmul(straight * cos, turned[0] if self.folded else _turn(straight), sin)
+        return *turned.split([self.heads, self.kv_heads], 2), values
+
+
+def _as_is(layer) -> _Layer:
+    q, k, v, o, gate, up, down = (_Linear(m.weight, m.bias) for m in _products(layer))
+    before, behind = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+    return _Layer(before, behind, (q, k, v), o, (gate, up), down)
 
 
 def _turn(x: Tensor) -> Tensor:

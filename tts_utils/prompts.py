@@ -123,13 +123,14 @@ def prompt_ids(tokenizer, family: Family, problem: Problem) -> list[int]:
     )
 
 
-def state_ids(tokenizer, family: Family, state: State) -> list[int]:
+def state_ids(tokenizer, family: Family, state: State, prompt: Sequence[int] | None = None) -> list[int]:
     """Token ids of a state: the chat prompt's, then those of the policy's text as it stands.
 
     The text is encoded apart from the prompt, so that no token spans both, and without special tokens, so
     that it is read as the policy wrote it, whatever it contains (a lone surrogate alone is read as "?").
+    ``prompt`` are the chat prompt's ids where they have been made before.
     """
-    ids = prompt_ids(tokenizer, family, state.problem)
+    ids = prompt_ids(tokenizer, family, state.problem) if prompt is None else list(prompt)
     if state.text:
         text = tokenizer(encodable(state.text), add_special_tokens=False, split_special_tokens=True)
         ids += text["input_ids"]

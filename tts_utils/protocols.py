@@ -32,7 +32,8 @@ class BadScores(ValueError):
 class Policy(Protocol):
     """Anything that continues states.
 
-    Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
+    Those of :func:`load_policy` also say what tells their template, tokenizer and configuration from others
+    (``settings``), and what they read: ``prompt_ids(state)`` gives the token ids that a
     state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them).
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
-from tts_utils.checkpoints import find_model, load_config, load_tokenizer, reading, revision_of
+from tts_utils.checkpoints import find_model, load_config, load_tokenizer, reading, revision_of, settings_of
 from tts_utils.protocols import BackendError, Policy
 
 OPTIONS = {
@@ -59,7 +59,12 @@ def load_policy(
             "backend 'server' needs one, and the others take none"
         )
     source = find_model(name_or_path)
-    name = name or name_or_path
+    policy = _load(source, name or name_or_path, device, backend, server_url, options)
+    policy.settings = settings_of(source)
+    return policy
+
+
+def _load(source: str, name: str, device: str | None, backend: str, server_url: str, options: dict):
     if backend == "transformers":
         from tts_utils.policies.transformers import TransformersPolicy
 

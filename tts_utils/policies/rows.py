@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from tts_utils.lean import Lean
 from tts_utils.policies.kv_cache import give_room
 
-PREFILL_TOKENS = 2048
-"""Tokens of prompts that the written-out pass reads at once: more do not stay in a CPU's caches."""
+PREFILL_TOKENS = {"cpu": 2048, "cuda": 65_536}
+"""Tokens of prompts that the written-out pass reads at once; more do not stay in a CPU's caches."""
 
 
 class ModelRows:
@@ -59,116 +59,133 @@ class ModelRows:
 
 
 class LeanRows:
-    """Rows of a small model on a CPU: the same, faster."""
+    """Rows of a model whose pass is written out: the same, faster."""
 
     def __init__(self, model, lean: Lean, prompts: Sequence[Sequence[int]], room: int) -> None:
         """Read prompts, a row each, that will grow by at most ``room`` tokens."""
-        self.lean, self.head = lean, model.get_output_embeddings()
+        self.lean, self.head, self.device = lean, model.get_output_embeddings(), model.device
         self.length = max(map(len, prompts))
-        self.lengths = torch.tensor([len(p) for p in prompts])
-        rows = len(prompts)
-        self._buffers(rows, self.length + min(room, 64))
-        columns = torch.arange(self.keys.shape[-1])
+        self.lengths = torch.tensor([len(p) for p in prompts], device=self.device)
+        self._buffers(len(prompts), self.length + min(room, 64))
+        columns = torch.arange(self.mask.shape[-1], device=self.device)
         pads = columns < (self.length - self.lengths)[:, None]  # (rows, capacity)
-        self.mask.copy_(torch.zeros(pads.shape).masked_fill(pads, -torch.inf)[:, None, None])
-        last = [self._read(prompts, batch) for batch in _prefills([len(p) for p in prompts])]
-        self.logits = torch.cat(last)
+        self.mask.masked_fill_(pads[:, None, None], -torch.inf)
+        runs = _prefills([len(p) for p in prompts], PREFILL_TOKENS[self.device.type])
+        self.logits = torch.cat([self._read(prompts, run) for run in runs])
 
     def _buffers(self, rows: int, capacity: int) -> None:
-        lean, like = self.lean, self.lean.norm
-        layers, heads, size = len(lean.layers), lean.kv_heads, lean.size
-        self.keys = like.new_zeros(layers, rows, heads, size, capacity)
-        self.values = like.new_zeros(layers, rows, heads, capacity, size)
-        self.mask = like.new_zeros(rows, heads, 1, capacity)  # 0, or -inf at a pad
+        """Room for keys (layers, rows, heads, D, T), values (.., T, D) and the mask, -inf at pads.
 
-    def _read(self, prompts: Sequence[Sequence[int]], batch: range) -> torch.Tensor:
+        On a CPU the tokens of the keys are last in memory too: so a query's product with all reads in order.
+        """
+        lean, like = self.lean, self.lean.norm
+        on_cpu, capacity = self.device.type == "cpu", -(-capacity // 16) * 16
+        shape = len(lean.layers), rows, lean.kv_heads
+        self.values = like.new_zeros(*shape, capacity, lean.size)
+        self.keys = like.new_zeros(*shape, lean.size, capacity) if on_cpu else self.values.clone().mT
+        self.mask = like.new_zeros(rows, lean.kv_heads if on_cpu else 1, 1, capacity)
+
+    def _read(self, prompts: Sequence[Sequence[int]], run: range) -> torch.Tensor:
         """Read some of the prompts, padded on the right; give the logits of their next tokens."""
-        lengths = self.lengths[batch.start : batch.stop]
-        width = int(lengths.max())
-        ids = torch.tensor([list(prompts[i]) + [0] * (width - len(prompts[i])) for i in batch])
+        device, sizes = self.device, [len(prompts[i]) for i in run]
+        width, ragged = max(sizes), min(sizes) < max(sizes)
+        lengths, rows = self.lengths[run.start : run.stop], torch.arange(len(run), device=device)
+        ids = torch.tensor([[*prompts[i], *[0] * (width - len(prompts[i]))] for i in run], device=device)
+        columns = torch.arange(width, device=device)
+        source = (columns - (width - lengths)[:, None]).clamp(min=0)  # from pads on the right to the left
         at = slice(self.length - width, self.length)
-        source = (torch.arange(width) - (width - lengths)[:, None]).clamp(min=0)  # right to left padding
-        rows = torch.arange(len(batch))
-        ragged = int(lengths.min()) < width
 
         def attend(layer, queries, keys, values):
-            chosen = (k[rows[:, None], source] if ragged else k for k in (keys, values))
-            for buffer, kept, turn in zip((self.keys, self.values), chosen, (1, 0), strict=True):
-                part = buffer[layer, batch.start : batch.stop]
-                if turn:
-                    part[..., at] = kept.permute(0, 2, 3, 1)
-                else:
-                    part[:, :, at] = kept.transpose(1, 2)
-            return causal(queries, keys, values)
+            kept = [x[rows[:, None], source] for x in (keys, values)] if ragged else [keys, values]
+            self.keys[layer, run.start : run.stop, ..., at] = kept[0].permute(0, 2, 3, 1)
+            self.values[layer, run.start : run.stop, :, at] = kept[1].transpose(1, 2)
+            return causal(queries, keys, values, self.lean.scale)
 
-        positions = torch.arange(width).expand(len(batch), width)
-        hidden = self.lean(ids, positions, attend)
+        hidden = self.lean(ids, columns.expand(len(run), width), width, attend)
         return self.head(hidden[rows, lengths - 1])
 
     def grow(self, order: Sequence[int] | None, tokens: Sequence[int]) -> None:
         """As :meth:`ModelRows.grow`."""
         if order is not None:
             self._select(order)
-        if self.length == self.keys.shape[-1]:
+        if self.length == self.mask.shape[-1]:
             self._widen()
-        rows, length, at = len(tokens), self.length + 1, self.length
-        heads, size = self.lean.kv_heads, self.lean.size
-        mask = self.mask[:rows].flatten(0, 1)[:, :, :length]
+        rows, at, self.length = len(tokens), self.length, self.length + 1
+        attend = self._attend_on_cpu if self.device.type == "cpu" else self._attend_on_gpu
 
-        def attend(layer, queries, keys, values):
-            held = self.keys[layer, :rows], self.values[layer, :rows]
-            held[0][..., at], held[1][:, :, at] = keys[:, 0], values[:, 0]
-            queries = queries.reshape(rows * heads, -1, size)
-            shares = torch.baddbmm(mask, queries, held[0].flatten(0, 1)[:, :, :length]).softmax(-1)
-            return torch.bmm(shares, held[1].flatten(0, 1)[:, :length]).view(rows, 1, -1)
+        def keep_and_attend(layer, queries, keys, values):
+            self.keys[layer, :rows, ..., at], self.values[layer, :rows, :, at] = keys[:, 0], values[:, 0]
+            held = self.keys[layer, :rows, ..., : self.length], self.values[layer, :rows, :, : self.length]
+            return attend(queries, *held, self.mask[:rows, ..., : self.length])
 
-        hidden = self.lean(torch.tensor(tokens)[:, None], self.lengths[:, None], attend)
+        ids = torch.tensor(tokens, device=self.device)[:, None]
+        hidden = self.lean(ids, self.lengths[:, None], self.length, keep_and_attend)
         self.lengths = self.lengths + 1
-        self.length = length
         self.logits = self.head(hidden[:, 0])
 
+    def _attend_on_cpu(self, queries, keys, values, mask) -> torch.Tensor:
+        """For rows of one query each: three operations, where the general one is slow."""
+        rows, heads = keys.shape[:2]
+        queries = queries.reshape(rows * heads, -1, self.lean.size)
+        shares = torch.baddbmm(mask.flatten(0, 1), queries, keys.flatten(0, 1)).softmax(-1)
+        return torch.bmm(shares, values.flatten(0, 1)).view(rows, 1, -1)
+
+    def _attend_on_gpu(self, queries, keys, values, mask) -> torch.Tensor:
+        """Queries that share keys are looked at as tokens of one head, so that no key is copied."""
+        rows, heads = keys.shape[:2]
+        queries = queries.reshape(rows, heads, -1, self.lean.size)
+        mask = mask.expand(rows, heads, queries.shape[2], -1)
+        seen = F.scaled_dot_product_attention(
+            queries, keys.transpose(2, 3), values, attn_mask=mask, scale=self.lean.scale
+        )
+        return seen.reshape(rows, 1, -1)
+
     def _select(self, order: Sequence[int]) -> None:
+        """Let row i be what row order[i] was; only rows that change are copied."""
         moved = [row for row, source in enumerate(order) if row != source]
-        self.lengths = self.lengths[torch.tensor(order)]
+        self.lengths = self.lengths[torch.tensor(order, device=self.device)]
         if not moved:
             return
-        sources, targets = torch.tensor([order[row] for row in moved]), torch.tensor(moved)
-        have = self.mask.shape[0]
-        parts = self.keys[..., : self.length], self.values[:, :, :, : self.length]
-        copies = [part[:, sources] for part in parts]
+        sources, targets = torch.tensor([[order[row] for row in moved], moved], device=self.device)
+        copies = [part[:, sources] for part in self._filled()]
         pads = self.mask[sources]
-        if len(order) > have:
-            old = self.keys, self.values, self.mask
-            self._buffers(max(len(order), have + have // 2), self.keys.shape[-1])
-            for new, held in zip((self.keys, self.values), old[:2], strict=True):
-                new[:, :have] = held
-            self.mask[:have] = old[2]
-        self.keys[:, targets, :, :, : self.length], self.values[:, targets, :, : self.length] = copies
+        if len(order) > (have := len(self.mask)):
+            self._resize(max(len(order), have + have // 2), self.mask.shape[-1])
+        for part, copy in zip(self._filled(), copies, strict=True):
+            part[:, targets] = copy
         self.mask[targets] = pads
 
+    def _filled(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.keys[..., : self.length], self.values[:, :, :, : self.length]
+
     def _widen(self) -> None:
-        old, capacity = (self.keys, self.values, self.mask), self.keys.shape[-1]
-        self._buffers(old[2].shape[0], capacity + capacity // 2 + 1)
-        self.keys[..., :capacity], self.values[:, :, :, :capacity] = old[:2]
-        self.mask[..., :capacity] = old[2]
+        rows, *_, capacity = self.mask.shape
+        self._resize(rows, capacity + capacity // 2)
+
+    def _resize(self, rows: int, capacity: int) -> None:
+        keys, values, mask = self.keys, self.values, self.mask
+        have, *_, filled = mask.shape
+        self._buffers(rows, capacity)
+        self.keys[:, :have, ..., :filled], self.values[:, :have, :, :filled] = keys, values
+        self.mask[:have, ..., :filled] = mask
 
 
-def causal(queries, keys, values) -> torch.Tensor:
+def causal(queries, keys, values, scale: float) -> torch.Tensor:
     """Attention among the tokens of a row, each looking at itself and what stands before it."""
     seen = F.scaled_dot_product_attention(
         *(x.transpose(1, 2) for x in (queries, keys, values)),
         is_causal=True,
-        scale=1.0,
+        scale=scale,
         enable_gqa=queries.shape[2] != keys.shape[2],
     )
     return seen.transpose(1, 2).flatten(2)
 
 
-def _prefills(lengths: Sequence[int]) -> list[range]:
+def _prefills(lengths: Sequence[int], budget: int) -> list[range]:
     """Runs of neighbours whose padded size stays within the budget."""
     runs, start = [], 0
     for end in range(1, len(lengths) + 1):
-        if end < len(lengths) and max(lengths[start : end + 1]) * (end + 1 - start) <= PREFILL_TOKENS:
+        if end < len(lengths) and max(lengths[start : end + 1]) * (end + 1 - start) <= budget:
             continue
         runs.append(range(start, end))
         start = end

@@ -7,14 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from tts_utils.lean import Leanness
 from tts_utils.policies.draws import Draws, stream_key
 from tts_utils.policies.requests import FULL, room_behind
 from tts_utils.policies.rows import LeanRows, ModelRows
-from tts_utils.prompts import Family, family_of, state_ids
+from tts_utils.prompts import Family, family_of, prompt_ids, state_ids
 from tts_utils.protocols import first_indices
 from tts_utils.records import Continuation, SamplingConfig, State
+
+BLOCK = 256
+"""Tokens of a block, where a draw first takes a block of a large vocabulary and then a token."""
+
+
+MAX_PROMPTS = 10_000
+"""Problems whose chat prompts are kept, as every depth of a search asks for them again."""
 
 
 class TransformersPolicy:
@@ -41,11 +49,17 @@ class TransformersPolicy:
         self.eos_ids = frozenset(eos if isinstance(eos, list) else [eos])
         self._lean = Leanness(model)
         self._rows_of_a_request = 0.25  # as in the batch before; a guess for the first
+        self._prompts: dict[str, list[int]] = {}  # of problems asked before
         self._may_stop: dict[tuple[str, ...], frozenset[int]] = {}
 
     def prompt_ids(self, state: State) -> list[int]:
         """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
-        return state_ids(self.tokenizer, self.family, state)
+        asked = state.problem.text
+        if asked not in self._prompts:
+            if len(self._prompts) >= MAX_PROMPTS:
+                self._prompts.clear()
+            self._prompts[asked] = prompt_ids(self.tokenizer, self.family, state.problem)
+        return state_ids(self.tokenizer, self.family, state, self._prompts[asked])
 
     def sample(
         self, states: Sequence[State], n: int, config: SamplingConfig, first: int | Sequence[int] = 0
@@ -265,6 +279,8 @@ def choose(logits: torch.Tensor, draws: torch.Tensor | None, config: SamplingCon
     """
     if draws is None:
         return logits.argmax(dim=-1, keepdim=True)
+    if logits.shape[1] > 16 * BLOCK and config.top_p == 1:
+        return _choose_by_blocks(logits, draws.to(logits.device), config.temperature)
     probs = torch.softmax(logits.double() / config.temperature, dim=-1)
     if config.top_p < 1:
         ordered, order = probs.sort(dim=-1, descending=True, stable=True)
@@ -273,3 +289,26 @@ def choose(logits: torch.Tensor, draws: torch.Tensor | None, config: SamplingCon
     cumulated = probs.cumsum(-1)
     points = draws.to(logits.device) * cumulated[:, -1:]
     return torch.searchsorted(cumulated, points, right=True).clamp(max=logits.shape[1] - 1)
+
+
+def _choose_by_blocks(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> torch.Tensor:
+    """As :func:`choose`, for large vocabularies: first the block of tokens, then the token in it.
+
+    Only one block of each draw is cumulated token by token. ``logits`` is written over
+    where it is float32, as a copy of it would take as long as the rest.
+    """
+    rows, size = logits.shape
+    blocks = -(-size // BLOCK)
+    weights = logits.float()
+    weights.sub_(weights.amax(-1, keepdim=True)).div_(temperature).exp_()
+    weights = F.pad(weights, (0, blocks * BLOCK - size)) if size % BLOCK else weights
+    weights = weights.view(rows, blocks, BLOCK)
+    sums = weights.sum(-1).double()
+    cumulated = sums.cumsum(-1)
+    points = draws * cumulated[:, -1:]
+    block = torch.searchsorted(cumulated, points, right=True).clamp(max=blocks - 1)
+    within = weights[torch.arange(rows, device=logits.device)[:, None], block].double().cumsum(-1)
+    rest = points - (cumulated - sums).gather(1, block)
+    last = torch.nextafter(within[..., -1], torch.zeros_like(rest))  # a token of weight 0 is never chosen
+    rest = torch.minimum(rest.clamp(min=0), last)
+    return block * BLOCK + torch.searchsorted(within, rest[..., None], right=True)[..., 0]

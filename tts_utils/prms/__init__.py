@@ -19,7 +19,7 @@ does the batching.
 from __future__ import annotations
 
 from tts_utils.backends import COUNT, check_backend, check_options
-from tts_utils.checkpoints import find_model, revision_of
+from tts_utils.checkpoints import find_model, revision_of, settings_of
 from tts_utils.prms.formats import load_format
 from tts_utils.prms.heads import load_head_model
 from tts_utils.prms.transformers import TransformersPRM
@@ -61,12 +61,16 @@ def load_prm(
     if backend == "vllm":
         from tts_utils.prms.vllm import load_vllm_prm
 
-        return load_vllm_prm(name_or_path, name, **options)
+        prm = load_vllm_prm(name_or_path, name, **options)
+        prm.settings = settings_of(find_model(name_or_path))
+        return prm
     source = find_model(name_or_path)
     text_format = load_format(source)
     model = load_head_model(source, text_format.head, device)
     # On a CPU small batches stay in its caches: a quarter faster than large ones (benchmarks/prm_scoring.py).
     budget = {"batch_tokens": 1024 if model.device.type == "cpu" else 16_384}
-    return TransformersPRM(
+    prm = TransformersPRM(
         name or name_or_path, model, text_format, revision=revision_of(source, model), **budget | options
     )
+    prm.settings = settings_of(source)
+    return prm

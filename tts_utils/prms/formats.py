@@ -29,6 +29,9 @@ EXTRA = "<extra_0>"
 
 QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \boxed{}."
 
+MAX_TEXTS = 50_000
+"""Texts whose token ids a format keeps."""
+
 _OPEN = "\ue000"  # private use: stands in a chat template for a content that is filled in as token ids
 
 
@@ -121,6 +124,7 @@ class RLHFlowFormat:
 
     def __init__(self, tokenizer) -> None:
         self.tokenizer = tokenizer
+        self._plain = _Plain(tokenizer)
         self.labels = _labels(tokenizer)
         if len({*self.labels, tokenizer.unk_token_id}) < 3:
             raise UnknownModel(
@@ -135,7 +139,7 @@ class RLHFlowFormat:
         turns = [f"{trajectory.problem.text} {first}", *others]
         frame = self._frame(len(turns))
         ids, positions = [], []
-        for t, content in enumerate(_plain(self.tokenizer, [turn.strip() for turn in turns])):
+        for t, content in enumerate(self._plain([turn.strip() for turn in turns])):
             ids += frame[2 * t] + content + frame[2 * t + 1]
             positions.append(len(ids) - 1)
             ids.append(self.labels[0])
@@ -164,6 +168,7 @@ class SkyworkFormat:
 
     def __init__(self, tokenizer) -> None:
         self.tokenizer = tokenizer
+        self._plain = _Plain(tokenizer)
         newline = tokenizer.encode("\n", add_special_tokens=False)
         if tokenizer.bos_token_id is None or len(newline) != 1:
             raise UnknownModel(
@@ -174,7 +179,7 @@ class SkyworkFormat:
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
         lines = [strip_separator(step).replace("\n", " ") for step in trajectory.steps]
-        question, *steps = _plain(self.tokenizer, [trajectory.problem.text + "\n", *lines])
+        question, *steps = self._plain([trajectory.problem.text + "\n", *lines])
         ids, positions = [self.tokenizer.bos_token_id, *question], []
         for step in steps:
             ids += [*step, self.newline]
@@ -197,6 +202,7 @@ class QwenMathFormat:
 
     def __init__(self, tokenizer) -> None:
         self.tokenizer = tokenizer
+        self._plain = _Plain(tokenizer)
         extra = tokenizer.encode(EXTRA, add_special_tokens=False)
         if len(extra) != 1 or extra[0] == tokenizer.unk_token_id:
             raise UnknownModel(f"this tokenizer has no token {EXTRA!r}: not a Qwen2.5-Math-PRM")
@@ -207,7 +213,7 @@ class QwenMathFormat:
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
         texts = [strip_separator(clean(s, (EXTRA,))) for s in (trajectory.problem.text, *trajectory.steps)]
-        question, *steps = _plain(self.tokenizer, texts)
+        question, *steps = self._plain(texts)
         ids, positions = self.frame[0] + question + self.frame[1], []
         for step in steps:
             ids += [*step, self.extra]
@@ -249,11 +255,30 @@ def clean(text: str, without: Sequence[str] = ()) -> str:
     return re.sub("|".join(map(re.escape, without)), " ", text) if without else text
 
 
-def _plain(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of texts in which nothing is a special token, whatever it looks like."""
-    return tokenizer(
-        [clean(text) for text in texts], add_special_tokens=False, split_special_tokens=True, verbose=False
-    )["input_ids"]
+class _Plain:
+    """Ids of texts in which nothing is a special token, whatever it looks like.
+
+    A search asks for the steps of a path again at every depth, so that ids are kept for a while.
+    """
+
+    def __init__(self, tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            if len(self._known) >= MAX_TEXTS:
+                self._known.clear()
+                new = list(dict.fromkeys(texts))
+            encoded = self._tokenizer(
+                [clean(text) for text in new],
+                add_special_tokens=False,
+                split_special_tokens=True,
+                verbose=False,
+            )
+            self._known.update(zip(new, encoded["input_ids"], strict=True))
+        return [self._known[text] for text in texts]
 
 
 def _chat_frame(tokenizer, chat: Sequence[tuple[str, str]]) -> list[list[int]]:

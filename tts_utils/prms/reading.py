@@ -198,12 +198,12 @@ class Reader:
             seen = F.scaled_dot_product_attention(
                 *(x.transpose(1, 2) for x in (queries, keys, values)),
                 attn_mask=mask,
-                scale=1.0,
+                scale=lean.scale,
                 enable_gqa=queries.shape[2] != keys.shape[2],
             )
             return seen.transpose(1, 2).flatten(2)
 
-        return lean(ids, positions, attend)
+        return lean(ids, positions, past + ids.shape[1], attend)
 
     def _whole(self, texts: list[Pieces]) -> list[tuple[float, ...]]:
         """Read texts from their beginnings, keeping nothing; pads stand on the right, where nobody looks."""

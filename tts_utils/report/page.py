@@ -36,11 +36,10 @@ def _whole(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
                 continue
             signed = "+" if row.measure.endswith("- majority") else ""
             interval = f"[{100 * row.low:{signed}.1f}, {100 * row.high:{signed}.1f}]"
-            if row.note:
-                interval = f"({row.note})"
+            more = (_cost(row) if row.prm and not signed else "") + (f"  ({row.note})" if row.note else "")
             yield (
                 f"  {row.measure:<54} N = {row.N:<4} {100 * row.estimate:{signed}6.1f}  {interval}  "
-                f"n = {row.n}{_cost(row) if row.prm and not signed else ''}"
+                f"n = {row.n}{more}"
             )
 
 

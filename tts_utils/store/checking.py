@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import OTHERS, TABLES, data_dir
+from tts_utils.hashes import is_sealed
 from tts_utils.store import files, manifest
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import SCHEMAS
 
 
-def verify(data: Path | None = None, *, whole: bool = True) -> list[str]:
+def verify(data: Path | None = None, *, whole: bool = True, shipped: bool = False) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
     Checked are the sha256 of every listed file, and of every table its schema, its configuration, its
@@ -20,6 +21,7 @@ def verify(data: Path | None = None, *, whole: bool = True) -> list[str]:
     Args:
         data: the folder; None means ``data_dir()``.
         whole: a listed file that is absent is bad; False for a cache, which holds what was fetched.
+        shipped: every file must be listed, not only tables; False for a folder of one's own.
     """
     data = data_dir() if data is None else data
     listed = manifest.load(data)
@@ -42,7 +44,27 @@ def verify(data: Path | None = None, *, whole: bool = True) -> list[str]:
                 begun = path.with_suffix(".parts").exists()
                 hint = "; filling it was interrupted: run the command again" if begun else ""
                 bad.append(f"{path} is not listed in {data / manifest.NAME}{hint}")
+    if shipped:
+        bad += [
+            f"{data / name} is in no manifest; note it: python -m tts_lab note"
+            for name in unlisted(data)
+            if Path(name).parts[0] not in SCHEMAS
+        ]
+    if not bad and not is_sealed(data):
+        bad.append(f"{data / manifest.NAME}: an entry has vanished or was changed by hand; restore it")
     return bad
+
+
+def unlisted(data: Path) -> list[str]:
+    """The files below a data directory that its manifest does not list, relative to it."""
+    listed = manifest.load(data)
+    files_below = (path for kind in (*TABLES, *OTHERS) for path in sorted((data / kind).rglob("*")))
+    return [
+        name
+        for path in files_below
+        if path.is_file() and not path.name.startswith(".") and path.parent.suffix != ".parts"
+        if (name := path.relative_to(data).as_posix()) not in listed
+    ]
 
 
 def _check_table(path: Path, name: str, entry: dict) -> list[str]:
@@ -55,6 +77,8 @@ def _check_table(path: Path, name: str, entry: dict) -> list[str]:
         return [f"{path} holds another table than the manifest says; it belongs at {table.relative}"]
     if table.config_sha256 != entry.get("config_sha256"):
         return [f"{path}: the manifest gives another hash of its configuration"]
+    if files.sources_of(file) != entry.get("sources", {}) or path.stat().st_size != entry.get("bytes"):
+        return [f"{path}: the manifest gives other sources or another size"]
     if file.metadata.num_rows != entry.get("rows"):
         return [f"{path} holds {file.metadata.num_rows} rows, {entry.get('rows')} by the manifest"]
     return []

@@ -48,6 +48,7 @@ __all__ = [
     "compact",
     "load",
     "sources",
+    "sources_of",
     "stored",
     "stored_rows",
     "table_of_file",
@@ -77,6 +78,11 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
             "fill it again"
         ) from exc
     metadata = file.schema_arrow.metadata or {}
+    version = metadata.get(b"tts.schema_version", b"1").decode(errors="replace")
+    if not version.isdecimal() or int(version) > SCHEMA_VERSION:
+        raise ForeignTable(
+            f"{path} is of schema version {version}; this tts-utils reads up to {SCHEMA_VERSION}: update it"
+        )
     try:
         config = json.loads(metadata[b"tts.config"])
         found = table_of(config)
@@ -102,9 +108,22 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
 
 def sources(table: Table, data: Path) -> dict[str, str]:
     """The hashes of problems and models that a table was filled from, as far as they were known."""
-    return {
-        key: value for path in _files(table, data) for key, value in _sources_of(check_file(path)).items()
-    }
+    return {key: value for path in _files(table, data) for key, value in sources_of(check_file(path)).items()}
+
+
+def check_agreement(samples: Table, made_of_them: Table, data: Path) -> None:
+    """Raise ForeignTable where scores or labels were made of another version of the samples.
+
+    One's own scores of shipped samples outlive an update that replaces these.
+    """
+    now, then = sources(samples, data), sources(made_of_them, data)
+    for key in sorted(now.keys() & then.keys()):
+        if now[key] != then[key]:
+            path = _files(made_of_them, data)[0]
+            raise ForeignTable(
+                f"{path} was made of another version of the samples: {key} is {_shown(then[key], now[key])}, "
+                f"that of the samples is {_shown(now[key], then[key])}; move it away to make it anew"
+            )
 
 
 def load(
@@ -133,7 +152,7 @@ def load(
         try:
             groups = [group for folder in folders if (group := _files_in(folder, table))]
             if sources is None and len(groups) > 1:  # what is shipped may have changed under one's own rows
-                sources = _sources_of(check_file(groups[-1][0], table))
+                sources = sources_of(check_file(groups[-1][0], table))
             rows = _read(table, [path for group in groups for path in group], sources, columns)
             break
         except FileNotFoundError:  # another process has compacted the table meanwhile
@@ -167,7 +186,7 @@ def _read(
     read = []
     for path in paths:
         file = check_file(path, table)
-        _check_sources(path, _sources_of(file), sources)
+        _check_sources(path, sources_of(file), sources)
         try:
             read.append(file.read(columns=columns))
         except (pa.ArrowException, OSError) as exc:
@@ -233,9 +252,9 @@ def compact(table: Table, data: Path) -> Path:
         if not files:
             raise StoreError(f"nothing is stored for {table.relative}")
         read = [check_file(file, table) for file in files]
-        sources = {key: value for content in read for key, value in _sources_of(content).items()}
+        sources = {key: value for content in read for key, value in sources_of(content).items()}
         for file, content in zip(files, read, strict=True):
-            _check_sources(file, _sources_of(content), sources)
+            _check_sources(file, sources_of(content), sources)
         metadata = [content.schema_arrow.metadata for content in read]
         seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
         if listed and path in files:  # else the entry is that of a table that was moved away
@@ -329,7 +348,8 @@ def _check_hash(table: Table, data: Path) -> None:
         ) from exc
 
 
-def _sources_of(file: pq.ParquetFile) -> dict[str, str]:
+def sources_of(file: pq.ParquetFile) -> dict[str, str]:
+    """The hashes of problems and models that stand in a table's file."""
     return json.loads((file.schema_arrow.metadata or {}).get(b"tts.sources", b"{}"))
 
 
@@ -361,6 +381,11 @@ def _shown(value: str | None, other: str | None) -> str:
 def _way_out(key: str, *values: str | None) -> str:
     if key.startswith("import_") or any((value or "").startswith(IMPORTED) for value in values):
         return "imported rows are never mixed with others: import under another --policy or --prm name"
+    if key.endswith("_settings"):
+        return (
+            "another template, tokenizer or configuration makes another model, and rows of two are never "
+            f"mixed: give the new one another name (name= of load_{key.removesuffix('_settings')})"
+        )
     if not _is_revision(key):
         return "restore the old problems, or give the new ones another name"
     load = f"load_{key.removesuffix('_revision')}"

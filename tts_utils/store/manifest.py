@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import tts_utils
-from tts_utils.data_folder import MANIFEST as NAME
 from tts_utils.data_folder import data_dir
-from tts_utils.hashes import VERSION, StoreError, sha256_of
+from tts_utils.hashes import MANIFEST as NAME
+from tts_utils.hashes import VERSION, StoreError, seal, sha256_of
 from tts_utils.hashes import entries as load
 
 LOCK = ".lock"
@@ -69,12 +69,13 @@ def replace_file(path: Path, content: bytes) -> None:
     os.replace(new, path)
 
 
-def save_entries(data: Path, entries: dict[str, dict[str, Any]]) -> None:
-    """Add or replace entries (call under the lock)."""
-    files = load(data) | entries
-    text = json.dumps(
-        {"version": VERSION, "files": dict(sorted(files.items()))}, indent=1, ensure_ascii=False
-    )
+def save_entries(data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = ()) -> None:
+    """Add or replace entries, and leave some out (call under the lock)."""
+    files = dict(sorted((load(data) | entries).items()))
+    for name in without:
+        files.pop(name, None)
+    content = {"version": VERSION, "seal": seal(files), "files": files}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
     replace_file(data / NAME, f"{text}\n".encode())
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tts_utils import answers, voting
 from tts_utils.records import SearchResult
-from tts_utils.store import columns, verdicts
+from tts_utils.store import columns, files, verdicts
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.misses import Incomplete
 from tts_utils.store.source import Source
@@ -176,7 +176,9 @@ def read_scores(pool: Pool, source: Source, prm: str, hows: Sequence[str]) -> di
 
     Raises:
         Incomplete: a sample has no step scores; and as for :func:`read`.
+        ForeignTable: the scores are of another version of the samples.
     """
+    files.check_agreement(source.table("samples"), source.table("step_scores", prm), source.folder)
     shape = pool.correct.shape
     rows = source.rows(
         "step_scores", shape[1], prm, columns=["problem_id", "sample", "scores", "num_prm_tokens"]

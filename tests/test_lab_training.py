@@ -1,0 +1,153 @@
+"""The training path: exact cached tokens, the same batches from workers, files that appear whole."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.tiny import tokenizer
+from tts_lab.pretokens import PretokenCache
+from tts_lab.problems import training_stream, write_problems
+from tts_lab.train import TrainingConfig, batches
+from tts_lab.whole import files_of, is_folder_recorded, is_recorded, put_folder, record
+
+OPTIONS = {"add_special_tokens": False, "split_special_tokens": True}
+
+
+def texts():
+    for p in islice(training_stream(5), 150):
+        yield p.text
+        yield from p.solution.split("\n\n")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "",
+        " ",
+        "\n\n\n",
+        "a  b",
+        ": \\boxed{12}.",
+        " - 1",
+        "1 -1",
+        "x+y",
+        "<|user|> 3 + 4",
+        "Zo\u00eb has 3",
+        "tab\there",
+        "a\r\nb",
+        "\x1c",
+        "1\u00a02",
+        "Answer:",
+        "::: {}",
+        "3.14",
+        "don't",
+    ],
+)
+def test_cached_ids_are_the_tokenizers_on_odd_texts(odd):
+    plain = tokenizer()
+    assert PretokenCache(plain)([odd], **OPTIONS)["input_ids"] == plain([odd], **OPTIONS)["input_ids"]
+    unsplit = {"add_special_tokens": False}
+    assert PretokenCache(plain)(odd, **unsplit)["input_ids"] == plain(odd, **unsplit)["input_ids"]
+
+
+def test_cached_ids_are_the_tokenizers_on_the_labs_texts():
+    plain, found = tokenizer(), list(texts())
+    assert PretokenCache(plain)(found, **OPTIONS)["input_ids"] == plain(found, **OPTIONS)["input_ids"]
+
+
+def test_everything_else_goes_to_the_tokenizer_itself():
+    plain = tokenizer()
+    cached = PretokenCache(plain)
+    assert cached.bos_token_id == plain.bos_token_id
+    assert cached.encode("3 + 4") == plain.encode("3 + 4")
+    assert cached("3 + 4")["input_ids"] == plain("3 + 4")["input_ids"]
+
+
+def make_examples(seed):
+    from tts_lab.policies import policy_examples
+
+    return policy_examples(tokenizer(), "terse", seed)
+
+
+def test_workers_give_the_batches_of_their_own_streams_in_turn():
+    from tts_lab.feed import fed
+
+    config = TrainingConfig(1, batch_tokens=600, pool=16)
+    data = fed(make_examples, (3, 4), config)
+    found = list(islice(data, 6))
+    data.close()
+    one, two = (list(islice(batches(make_examples(seed), config), 3)) for seed in (3, 4))
+    expected = [batch for pair in zip(one, two, strict=True) for batch in pair]
+    for a, b in zip(found, expected, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def broken(seed):
+    raise ValueError("no examples")
+    yield
+
+
+def test_a_worker_that_dies_ends_the_run(monkeypatch):
+    from tts_lab import feed
+
+    monkeypatch.setattr(feed, "PATIENCE", 0.2)
+    with pytest.raises(RuntimeError, match="ended"):
+        next(feed.fed(partial(broken), (1,), TrainingConfig(1)))
+
+
+def test_a_folder_appears_whole_and_what_a_kill_left_is_written_over(tmp_path):
+    folder = tmp_path / "models" / "m"
+
+    def dies(new):
+        (new / "training.json").write_text("{")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        put_folder(folder, dies)
+    assert not folder.exists() and not list((tmp_path).glob("models/*"))
+    put_folder(folder, lambda new: (new / "training.json").write_text("{}"))
+    assert (folder / "training.json").read_text() == "{}"
+
+
+def test_what_was_not_recorded_does_not_count_and_is_recorded_later(tmp_path):
+    path = tmp_path / "problems" / "set.jsonl"
+    write_problems(tuple(islice(training_stream(2), 3)), path)
+    assert not is_recorded([path], tmp_path)  # killed before the manifest knew of it
+    record([path], tmp_path, "a command")
+    assert is_recorded([path], tmp_path)
+    path.write_text(path.read_text()[:-20])  # cut, as an older build could leave it
+    assert not is_recorded([path], tmp_path)
+
+
+def test_a_model_that_was_not_recorded_is_recorded_and_not_trained_again(tmp_path, monkeypatch):
+    from tts_lab import build, recipe
+
+    monkeypatch.setattr(build, "train_policy", lambda *args: pytest.fail("trained again"))
+    folder = tmp_path / "models" / "lab-llama-s"
+    put_folder(folder, lambda new: (new / "training.json").write_text('{"seconds": 1}'))
+    stage = next(s for s in build.stages(recipe.smoke(), tmp_path, "cpu") if s.name == "policy lab-llama-s")
+    assert not stage.is_done()
+    stage.make()
+    assert stage.is_done() and is_folder_recorded(folder, tmp_path) and len(files_of(folder)) == 1
+
+
+def test_shards_that_a_kill_left_unrecorded_are_recorded_when_the_stage_goes_on(tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from tts_lab import build, recipe
+    from tts_lab.labels import LabelConfig
+
+    small = replace(recipe.smoke(), labels=LabelConfig(num_shards=1))
+    folder = tmp_path / "labels" / "lab-llama-m"
+    folder.mkdir(parents=True)
+    pd.DataFrame({"right": [True]}).to_parquet(folder / "shard-000.parquet")
+    (folder / "shard-000.json").write_text("{}")
+    monkeypatch.setattr(build, "_load", lambda *args: None)
+    stage = next(s for s in build.stages(small, tmp_path, "cpu") if s.name == "labels lab-llama-m")
+    assert not stage.is_done()
+    stage.make()
+    assert stage.is_done()
