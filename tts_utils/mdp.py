@@ -20,6 +20,8 @@ MAX_STEPS = 40
 
 _BOXED = r"\boxed{"
 
+_REASONS = get_args(FinishReason)
+
 
 def split_steps(text: str) -> tuple[str, ...]:
     r"""Cut a text into steps after every blank line, losing nothing.
@@ -79,7 +81,15 @@ def transition(state: State, action: str) -> State:
     ('Add them.\n\n', 'It is \\boxed{5}.')
     """
     last = "".join(state.steps[-1:])
+    closed = last.endswith(SEPARATOR) and last.strip() and _cut_at_most_behind(last)
+    if (closed or not last) and action.strip() and _cut_at_most_behind(action):
+        return State(state.problem, (*state.steps, action))  # the usual case: nothing needs to be cut
     return State(state.problem, state.steps[:-1] + split_steps(last + action))
+
+
+def _cut_at_most_behind(text: str) -> bool:
+    """Whether the first separator of a text, if it has one, is its end."""
+    return text.find(SEPARATOR) in (-1, len(text) - len(SEPARATOR))
 
 
 def is_terminal(state: State, finish_reason: FinishReason | None = None, max_steps: int = MAX_STEPS) -> bool:
@@ -99,10 +109,8 @@ def is_terminal(state: State, finish_reason: FinishReason | None = None, max_ste
 
     Source: the authors' released code; it looks for ``\boxed`` and takes a step without separator as the end.
     """
-    if finish_reason is not None and finish_reason not in get_args(FinishReason):
-        raise ValueError(
-            f"finish_reason must be one of {get_args(FinishReason)} or None, got {finish_reason!r}"
-        )
+    if finish_reason is not None and finish_reason not in _REASONS:
+        raise ValueError(f"finish_reason must be one of {_REASONS} or None, got {finish_reason!r}")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
     if len(state.steps) >= max_steps or finish_reason == "eos":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -124,7 +123,7 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
         if len(result.scores) != len(state.steps):
             raise BadScores(f"{len(result.scores)} scores for {len(state.steps)} steps: {_where(state, i)}")
         for step, score in enumerate(result.scores):
-            if math.isnan(score) or not 0 <= score <= 1:
+            if not 0 <= score <= 1:  # NaN is not either
                 raise BadScores(
                     f"step {step} has the score {score}, not a number in [0, 1]: {_where(state, i)}"
                 )
