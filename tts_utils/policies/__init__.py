@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
+from tts_utils.backends import ANY_COUNT, COUNT, FAMILY, SECONDS, TEXT, check_backend, check_options
 from tts_utils.checkpoints import (
     find_model,
     load_config,
@@ -22,7 +22,7 @@ OPTIONS = {
         "family": FAMILY,
         "concurrency": COUNT,
         "timeout": SECONDS,
-        "retries": RETRIES,
+        "retries": ANY_COUNT,
         "pause": SECONDS,
         "key": TEXT,
     },

@@ -18,7 +18,7 @@ does the batching.
 
 from __future__ import annotations
 
-from tts_utils.backends import COUNT, FLAG, check_backend, check_options
+from tts_utils.backends import ANY_COUNT, COUNT, FLAG, check_backend, check_options
 from tts_utils.checkpoints import find_model, refuse_stateful, revision_of, settings_of
 from tts_utils.prms.formats import load_format
 from tts_utils.prms.heads import load_head_model
@@ -26,7 +26,7 @@ from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.protocols import PRM
 
 OPTIONS = {
-    "transformers": {"batch_tokens": COUNT, "strip": FLAG},
+    "transformers": {"batch_tokens": COUNT, "cache_bytes": ANY_COUNT, "strip": FLAG},
     "vllm": {"strip": FLAG},  # and whatever the engine takes
 }
 """The backends of PRMs, and the options of each."""
@@ -50,9 +50,9 @@ def load_prm(
         name: what the PRM is called in tables, by default ``name_or_path``.
         backend: "transformers"; or "vllm", in this process, which runs every format but Skywork's. Scores
             agree up to rounding; still a table of one backend is not continued with the other.
-        options: of :class:`TransformersPRM` (``batch_tokens``) or :func:`tts_utils.prms.vllm.load_vllm_prm`
-            (``gpu_memory_utilization``, ``tensor_parallel_size``, ...). Both take ``strip=True``: it drops
-            white space around steps where the format keeps it (Skywork, Qwen2.5-Math-PRM), as the paper's
+        options: of :class:`TransformersPRM` (``batch_tokens``, ``cache_bytes``) or
+            :func:`tts_utils.prms.vllm.load_vllm_prm` (``gpu_memory_utilization``, ...). Both take
+            ``strip=True``: it drops white space around steps where the format keeps it (Skywork, Qwen2.5-Math-PRM), as the paper's
             code does and their authors' does not. Scores of the two are never mixed in a table.
 
     Raises:
