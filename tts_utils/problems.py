@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,7 +54,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
     ``\\boxed{}`` of the solution; level as 3 or "Level 3"; subject | type. Other keys go into ``meta``.
     """
     if name.endswith(".jsonl"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
         return _load_jsonl(path)
