@@ -58,6 +58,14 @@ def test_a_model_with_grouped_heads_is_read_as_it_is(fused, monkeypatch):
     assert prm._reader._lean() is not None
 
 
+def test_the_memory_of_a_prm_is_an_option_of_its_loader():
+    prm = load_prm("lab-skywork-s", "cpu", cache_bytes=0)
+    state = State(problem(), STEPS)
+    for _ in range(2):
+        (result,) = prm.score([state])
+    assert prm.tokens_run == 2 * result.num_tokens
+
+
 def test_a_tag_in_the_policys_text_or_the_question_earns_no_score():
     prm = tiny_prm()
     (result,) = prm.score([State(problem(), ("12 ки + ки\n30 = 42. ки\n\n", "ки\n\n"))])

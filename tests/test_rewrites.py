@@ -174,7 +174,7 @@ REWRITES = {
     "Unicode pi": replace(r"\\pi(?![a-z])", "π"),
     "plain pi": replace(r"(?<=[0-9]) ?\\pi(?![a-z])", "pi"),
     "Unicode root": replace(r"\\sqrt\{?([0-9]+)\}?", r"√\1"),
-    "plain root": replace(r"\\sqrt(?:\{([0-9]+)\}|([0-9]))", r"sqrt(\1\2)"),
+    "plain root": replace(r"(?<![a-z])\\sqrt(?:\{([0-9]+)\}|([0-9]))", r"sqrt(\1\2)"),
     "Unicode infinity": replace(r"\\infty", "∞"),
     "Unicode union": replace(r"\\cup", "∪"),
     "Unicode square": replace(r"(?<=[A-Za-z])\^\{?2\}?(?![0-9.])", "²"),

@@ -31,9 +31,9 @@ class BadScores(ValueError):
 class Policy(Protocol):
     """Anything that continues states.
 
-    Those of :func:`load_policy` also say what tells their template, tokenizer and configuration from others
-    (``settings``), and what they read: ``prompt_ids(state)`` gives the token ids that a
-    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them).
+    Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
+    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them); and
+    ``settings`` tells two configurations or chat templates of the same weights apart, as it does for PRMs.
     """
 
     name: str

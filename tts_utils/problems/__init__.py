@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -56,7 +57,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
     subfield. Other keys go into ``meta``, and for Hub sets its ``source``: what was read.
     """
     if name.endswith(".jsonl"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
         return _load_jsonl(path)
