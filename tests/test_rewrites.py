@@ -177,7 +177,7 @@ REWRITES = {
     "plain root": replace(r"(?<![a-z])\\sqrt(?:\{([0-9]+)\}|([0-9]))", r"sqrt(\1\2)"),
     "Unicode infinity": replace(r"\\infty", "∞"),
     "Unicode union": replace(r"\\cup", "∪"),
-    "Unicode square": replace(r"(?<=[A-Za-z])\^\{?2\}?(?![0-9.])", "²"),
+    "Unicode square": replace(r"(?<=[A-Za-z])\^(?:2|\{2\})(?![0-9.])", "²"),
     "Unicode degrees": replace(r"\^\{?\\circ\}?", "º"),
     "Unicode times": replace(r"(?<=[0-9]) ?(?=\\sqrt|\\pi)", "·"),
     "en dash": replace("-(?=[0-9])", "–"),
@@ -264,7 +264,7 @@ BY_HAND = {
     "surds": ["11\\sqrt2", "16 \\sqrt{3}", "\\frac{3\\sqrt{3}}{4}", "70 \\sqrt{2}", "1 \\pm \\sqrt{19}"],
     "multiples of pi": ["\\pi", "12\\pi", "288 \\pi", "-\\frac{\\pi}{6}", "18+2\\pi"],
     "complex numbers": ["6 - 5i", "1+274i"],
-    "polynomials": ["x^3+3x-6", "p - q", "(a+5)(b+2)", "5x - 7y + 11z + 4 = 0", "y = 2x + 3", "x=5"],
+    "polynomials": ["x^3+3x^2-6", "p - q", "(a+5)(b+2)", "5x - 7y + 11z + 4 = 0", "y = 2x + 3", "x=5"],
     "functions": ["\\cot x", "2t \\cos t"],
     "bases": ["52_8", "4210_{5}", "1A_{16}"],
     "units": [
