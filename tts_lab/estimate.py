@@ -24,7 +24,7 @@ from tts_lab.recipe import Recipe
 from tts_lab.tokenizer import build_tokenizer
 from tts_lab.train import Batch, TrainingConfig, batches, train, words_only
 
-STEPS = 6  # training steps that are measured, behind as many that are not
+STEPS = 4  # training steps that are measured, behind as many that are not
 FUSED = 0.55  # what compiling leaves of a step's time on a CPU, measured with the cast's models
 COMPILING = 60.0  # seconds
 SHARE = 10  # one problem in so many is searched first
