@@ -1,4 +1,4 @@
-"""``tts report`` of searches, by groups, as CSV and JSON, on a screen; progress in a log; models that are named."""
+"""``tts report`` of searches, by groups, as CSV and JSON, on a screen; progress in a log; named models."""
 
 from __future__ import annotations
 
@@ -162,7 +162,8 @@ def test_a_quick_command_says_nothing():
 def test_a_prm_of_ones_own_is_named_by_module_and_class(data, tmp_path, monkeypatch):
     (tmp_path / "ownprm.py").write_text(
         "from tests.fakes import FakePRM\n\nclass Mine(FakePRM):\n"
-        "    def __init__(self, name='mine'):\n        super().__init__(name=name)\n        self.revision = '1'\n"
+        "    def __init__(self, name='mine'):\n"
+        "        super().__init__(name=name)\n        self.revision = '1'\n"
     )
     monkeypatch.chdir(tmp_path)
     store.fill_samples("toy", fakes.FakePolicy(), 2)
