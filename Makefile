@@ -25,6 +25,7 @@ help: ## list the targets
 book: .venv-book ## run the notebooks and render the book (STUDENT=1: without solutions)
 	@.venv-book/bin/python -c 'import importlib.util as u, sys; \
 	  sys.exit("torch is importable in .venv-book, but the book must build without it: make clean-envs book" if u.find_spec("torch") else 0)'
+	@.venv-book/bin/python -m tts_utils.cli verify # no figure is drawn from a damaged table
 	@.venv-book/bin/python book/cache.py
 	$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output $(OUT) \
 	  --all -W -n --keep-going
@@ -46,9 +47,10 @@ bench-compare: .venv-test ## this build against an earlier one, results compared
 	@test -n "$(REV)" || { echo "Which commit? make bench-compare REV=abc1234" >&2; exit 1; }
 	.venv-test/bin/python -m benchmarks.compare $(REV)
 
-lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, typed results, links
+lint: .venv-lint ## check style, format and types of code and notebooks, notebook hygiene, typed results, links
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/mypy
 	.venv-lint/bin/python book/notebooks.py
 	.venv-lint/bin/python book/typed_numbers.py
 	.venv-lint/bin/python book/links.py --check

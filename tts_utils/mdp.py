@@ -38,13 +38,17 @@ def split_steps(text: str) -> tuple[str, ...]:
     """
     pieces = [piece + SEPARATOR for piece in text.split(SEPARATOR)]
     pieces[-1] = pieces[-1].removesuffix(SEPARATOR)  # no separator stood after the last piece
-    steps: list[str] = []
+    steps: list[list[str]] = []  # each in its pieces, joined at the end: in linear time
+    said_something = True
     for piece in pieces:
-        if steps and (not piece.strip() or not steps[-1].strip()):
-            steps[-1] += piece
+        is_blank = not piece.strip()
+        if steps and (is_blank or not said_something):
+            steps[-1].append(piece)
+            said_something = said_something or not is_blank
         elif piece:
-            steps.append(piece)
-    return tuple(steps)
+            steps.append([piece])
+            said_something = not is_blank
+    return tuple(map("".join, steps))
 
 
 def strip_separator(step: str) -> str:

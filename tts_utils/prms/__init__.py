@@ -51,10 +51,10 @@ def load_prm(
         backend: "transformers"; or "vllm", in this process, which runs every format but Skywork's. Scores
             agree up to rounding; still a table of one backend is not continued with the other.
         options: of :class:`TransformersPRM` (``batch_tokens``, ``cache_bytes``) or
-            :func:`tts_utils.prms.vllm.load_vllm_prm` (``gpu_memory_utilization``, ...). Both take
-            ``strip=True``: it drops white space around steps where the format keeps it (Skywork,
-            Qwen2.5-Math-PRM), as the paper's code does and their authors' does not. Scores of the two are
-            never mixed in a table.
+            :func:`tts_utils.prms.vllm.load_vllm_prm` (``gpu_memory_utilization``, ``tensor_parallel_size``,
+            ...). Both take ``strip=True``: it drops white space around steps where the format keeps it
+            (Skywork, Qwen2.5-Math-PRM), as the paper's code does and their authors' does not. Scores of the
+            two are never mixed in a table.
 
     Raises:
         UnknownModel: no such model, one that cannot be loaded, one whose PRM format is not known, or one that

@@ -90,7 +90,7 @@ def report(
             f"no samples{whose} and no searches on {dataset!r} are stored in {places(data)}"
             f"{_stored(data)}{fetch_hint(f'samples/{name}', name, data)}; fill them with: {shlex.join(fill)}"
         )
-    which = {"problems": problems, "data": data}
+    which: dict[str, Any] = {"problems": problems, "data": data}
     choice = pools.Choice(n, prm, rule)
     measures: dict[str, list[Measure]] = {}  # by label of the policy
     easy: dict[str, dict[str, float]] = {}  # policy -> pass@1 by problem, of its pool

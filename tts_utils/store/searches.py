@@ -214,7 +214,7 @@ class _TreesToGrow:
         batch_size: int,
     ) -> None:
         self.problems, self.tree_search, self.sampling = problems, tree_search, sampling
-        self.models = {"policy": policy, "prm": prm}
+        self.models: dict[str, Any] = {"policy": policy, "prm": prm}
         self.height = max(1, batch_size // tree_search.budget)
         self.have = np.zeros((len(problems), tree_search.num_subtrees), dtype=bool)  # (P, trees)
         self.row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
