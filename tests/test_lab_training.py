@@ -156,3 +156,19 @@ def test_shards_that_a_kill_left_unrecorded_are_recorded_when_the_stage_goes_on(
     assert not stage.is_done()
     stage.make()
     assert stage.is_done()
+
+
+def test_an_estimate_takes_apart_what_grows_with_the_problems(monkeypatch):
+    from tts_lab import estimate, recipe
+
+    clock, done = [0.0], set()
+
+    def make(small):
+        clock[0] += 5.0  # loading, every time
+        new = set(range(small.limit)) - done
+        clock[0] += 2.0 * len(new)
+        done.update(new)
+
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
+    assert estimate.share(make, recipe.smoke(), 200) == 5.0 + 2.0 * 200
+    assert len(done) == 20
