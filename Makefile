@@ -46,9 +46,10 @@ bench-compare: .venv-test ## this build against an earlier one, results compared
 	@test -n "$(REV)" || { echo "Which commit? make bench-compare REV=abc1234" >&2; exit 1; }
 	.venv-test/bin/python -m benchmarks.compare $(REV)
 
-lint: .venv-lint ## check style and format of code and notebooks, notebook hygiene, typed results, links
+lint: .venv-lint ## check style, format and types of code and notebooks, notebook hygiene, typed results, links
 	.venv-lint/bin/ruff check .
 	.venv-lint/bin/ruff format --check .
+	.venv-lint/bin/mypy
 	.venv-lint/bin/python book/notebooks.py
 	.venv-lint/bin/python book/typed_numbers.py
 	.venv-lint/bin/python book/links.py --check

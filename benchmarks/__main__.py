@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("ratios", "generation", "prm_scoring", "search", "at_size", "analysis")
+NAMES = ("ratios", "generation", "prm_scoring", "search", "at_size", "analysis", "grouping", "reading")
 FOLDER = Path(__file__).parent
 
 

@@ -29,7 +29,7 @@ def no_process(monkeypatch):
         raise AssertionError("the process must not start for this")
 
     monkeypatch.setattr(MathProcess, "_start", fail)
-    monkeypatch.setattr(answers, "_MATHS", MathProcess())
+    monkeypatch.setattr(answers, "MATHS", MathProcess())
 
 
 def test_doctests(no_process):
@@ -209,7 +209,7 @@ def test_reflexive(text):
 )
 def test_hard_time_limit_in_a_thread(answer, monkeypatch):
     process = MathProcess()
-    monkeypatch.setattr(answers, "_MATHS", process)
+    monkeypatch.setattr(answers, "MATHS", process)
     monkeypatch.setattr(answers, "TIME_LIMIT", 1.0)
     process.equal("x", "y", 60.0)  # starting is not part of the limit
     started = _spent_by(process)
@@ -307,7 +307,7 @@ def test_model_text_is_never_run(tmp_path):
 
 
 def test_importing_starts_nothing():
-    code = "import sys, threading, tts_utils.answers as a; assert a._MATHS._process is None;"
+    code = "import sys, threading, tts_utils.answers as a; assert a.MATHS._process is None;"
     code += "assert threading.active_count() == 1;"
     code += (
         "assert not {'sympy', 'math_verify', 'torch'} & set(sys.modules); assert a.equivalent('12', '012')"
@@ -319,7 +319,7 @@ def test_importing_starts_nothing():
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 def test_the_process_does_not_outlive_its_parent():
     code = "import os, signal; from tts_utils import answers as a; a.equivalent('x', '2x');"
-    code += "print(a._MATHS._process.pid, flush=True);"
+    code += "print(a.MATHS._process.pid, flush=True);"
     code += "os.kill(os.getpid(), signal.SIGKILL)"
     pid = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).stdout)
 

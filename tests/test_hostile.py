@@ -113,6 +113,27 @@ def test_the_store_keeps_the_text_and_the_report_prints(stored):
     assert "script" not in result.output
 
 
+def test_names_do_not_end_the_script_that_holds_them():
+    """Names of policies and rules come from folders and imported files."""
+    frame = pd.DataFrame(
+        {
+            "budget": [1, 2, 1, 2],
+            "accuracy": [0.1, 0.2, 0.3, 0.4],
+            "low": [0.0] * 4,
+            "high": [0.5] * 4,
+            "n": [9] * 4,
+            "rule": [SCRIPT, SCRIPT, "majority", "majority"],
+            "policy": [f"{SCRIPT} {i % 2}" for i in range(4)],
+        }
+    )
+    for menu in (None, "policy"):
+        page = charts.accuracy_by_budget(frame, menu=menu).to_html()
+        assert "document.title" in page and SCRIPT not in page
+        assert page.count("</script>") == charts.accuracy_by_budget(
+            frame.assign(rule="majority", policy="p"), menu=None
+        ).to_html().count("</script>")
+
+
 def inspected(text: str) -> tuple[alt.LayerChart, alt.LayerChart]:
     """The two charts that show a model's text."""
     text = pd.Series([text], dtype=object)  # as the store gives it; pandas' own strings hold no surrogate

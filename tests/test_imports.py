@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import fakes
-from tts_utils import cli, imports, store
+from tts_utils import cli, imports, store, voting
 from tts_utils.imports import files as import_files
 from tts_utils.imports.json_fields import BadImport
 from tts_utils.records import SamplingConfig
@@ -17,6 +17,12 @@ from tts_utils.store import manifest
 
 RIGHT, WRONG = "Add.\n\nSo \\boxed{4}.", "Add.\n\nSo \\boxed{5}."
 CONFIG = SamplingConfig(temperature=1.0)
+PROBLEMS = [
+    "How many apples does the farmer carry to the market in 12 baskets?",
+    "Find the smallest prime divisor of the polynomial discriminant 1001.",
+    "A triangle with hypotenuse 17 and leg 15 has which area?",
+    "Each marble in the urn is red with probability 3/8. Expected red among 40?",
+]
 
 
 def line(number: int = 0, **changes) -> dict:
@@ -221,21 +227,64 @@ def test_ties_at_the_top(data, write):
     assert "different texts in 1, different answers in 1" in finding.note
 
 
-def test_scores_that_do_not_fit_are_left_out_never_mended(data, write):
-    """Without an answer the row stays, empty, since no rule can choose it; with one the row is missing."""
+def test_scores_that_do_not_fit_are_left_out_never_mended_and_block_nothing(data, write):
+    """Such a completion is read with the others, has no scores and casts no vote."""
     scores = [[0.5], [0.5, float("nan")], [0.5, 0.6, 0.7], [0.5, 0.75]]
     done = bring(write(line(0, scores=scores, agg_scores=None, pred=None)))
-    assert done.rows == (4, 2) and done.unscored == 3
+    assert done.rows == (4, 4) and done.unscored == 3
     rows = table_files.to_frame(table_files.load(done.step_scores, data))
-    assert list(zip(rows["sample"], rows["scores"], strict=True)) == [(2, []), (3, [0.5, 0.75])]
+    assert rows["scores"].tolist() == [[], [], [], [0.5, 0.75]]
     assert found(done)["step scores that do not fit the steps"].where == (
         "test/0.json #0: 1 scores for 2 steps",
         "test/0.json #1: a score outside [0, 1]",
         "test/0.json #2: 3 scores for 2 steps",
     )
-    assert len(store.read_samples("mine", "their policy", config=done.samples.sampling)) == 4
-    with pytest.raises(store.StoreMiss, match=r"2 of the first 4 .* imported: cannot be filled; leave .*out"):
-        store.read_step_scores("mine", "their policy", "their prm", config=done.samples.sampling)
+    pool = store.read_pool("mine", "their policy", "their prm", config=done.samples.sampling)
+    assert pool.scores.tolist() == [[voting.NO_SCORE] * 3 + [0.75]]
+    assert voting.select(pool.answer_ids, pool.scores, "prm_vote").tolist() == [3]
+
+
+def test_scores_of_blank_pieces_fold_into_their_steps(data, write):
+    """search-and-learn cuts at every blank line, and scores what lies between two of them as well."""
+    texts = ["Add.\n\n\n\nSo \\boxed{4}", "\n\nAdd.\n\nSo \\boxed{4}\n\n", "Add.\n\nSo \\boxed{5}", "\n\n"]
+    scores = [[0.9, 0.8, 0.7], [0.1, 0.6, 0.5, 0.2], [0.5, 0.4], [0.3, 0.2]]
+    done = bring(write(line(0, completions=texts, scores=scores, agg_scores=[0.7, 0.2, 0.4, 0.2], pred=None)))
+    assert done.rows == (4, 4) and done.unscored == 0
+    rows = table_files.to_frame(table_files.load(done.step_scores, data))
+    assert rows["scores"].tolist() == [[0.9, 0.7], [0.6, 0.5], [0.5, 0.4], [0.2]]
+    finding = found(done)["step scores with blank pieces folded in"]
+    assert finding.where == ("test/0.json #0", "test/0.json #1", "test/0.json #3")
+    pool = store.read_pool("mine", "their policy", "their prm", config=done.samples.sampling)
+    assert pool.scores[0, 0] == 0.7
+
+
+def test_chat_markup_is_a_finding_that_stays_with_the_run(data, write):
+    header = "<|start_header_id|>assistant<|end_header_id|>\n\n"
+    texts = [header + RIGHT, WRONG + "<|im_end|>", RIGHT, RIGHT + " a < b, <b>4</b>"]
+    scores = [[0.1, 0.5, 0.75], [0.5, 0.875], [0.5, 0.25], [0.5, 0.75]]
+    done = bring(
+        write(line(0, completions=texts, scores=scores), line(1)), config=SamplingConfig(), licence="MIT"
+    )
+    finding = found(done)["completions holding chat markup"]
+    assert finding.where == ("test/0.json #0", "test/0.json #1") and "nothing else in 1" in finding.note
+    result = CliRunner().invoke(cli.app, ["report", "--dataset", "mine"])
+    assert "completions holding chat markup: 2 of 8" in result.stdout
+    assert "right by our grader" not in result.stdout  # no fault
+    assert "same completion under several problems" in result.stdout and store.verify(data) == []
+
+
+def test_a_run_that_mostly_does_not_fit_is_refused_unless_accepted(data, write):
+    rows = [line(i, problem=t, completions=[f"{t} \\boxed{{4}}"] * 4) for i, t in enumerate(PROBLEMS)]
+    texts = [row["completions"] for row in rows]
+    for row, other in zip(rows, texts[1:] + texts[:1], strict=True):
+        row["completions"] = other
+    path = write(*rows)
+    words = ["search-and-learn", path, "--policy", "p", "--prm", "q", "--dataset", "mine"]
+    refused = run(*words)
+    assert refused.exit_code == 2
+    assert "16 of 16 completions do not fit" in refused.stderr and "--accept" in refused.stderr
+    assert not list(data.rglob("*.*"))
+    assert run(*words, "--accept").exit_code == 0
 
 
 def test_what_an_import_lacks_is_reported_without_a_command_that_cannot_help(data, write):
@@ -250,10 +299,9 @@ def test_what_an_import_lacks_is_reported_without_a_command_that_cannot_help(dat
     rows = [line(0), line(1, scores=scores, **absent)]
     done = bring(write(*rows), **config)
     out = report()
-    assert "majority@4" in out and "PRM-Max" not in out
-    assert "(their prm): incomplete, 1 of 2 problems; imported: cannot be filled; take n <= 1\n" in out
-    assert len(store.read_pool("mine", "their policy", "their prm", n=1).problem_ids) == 2
-    store.fill_step_scores(done.samples, fakes.FakePRM(), limit=1)  # but a live PRM's can
+    assert "PRM-Last + PRM-Vote (their prm)" in out and "answers without a score (their prm)" in out
+    assert "step scores that do not fit the steps: 1 of 8" in out
+    store.fill_step_scores(done.samples, fakes.FakePRM(), limit=1)
     assert "PRM scores (fake-prm): incomplete, 1 of 2 problems; fill them with: tts score" in report()
 
     rows[1] |= {"completions": [RIGHT] * 2, "scores": scores[:1] * 2, "completion_tokens": [1] * 2}
@@ -267,13 +315,7 @@ def test_what_an_import_lacks_is_reported_without_a_command_that_cannot_help(dat
 
 
 def test_completions_of_another_problem_are_noticed(data, write):
-    texts = [
-        "How many apples does the farmer carry to the market in 12 baskets?",
-        "Find the smallest prime divisor of the polynomial discriminant 1001.",
-        "A triangle with hypotenuse 17 and leg 15 has which area?",
-        "Each marble in the urn is red with probability 3/8. Expected red among 40?",
-    ]
-    rows = [line(i, problem=t, completions=[f"{t} \\boxed{{4}}"] * 4) for i, t in enumerate(texts)]
+    rows = [line(i, problem=t, completions=[f"{t} \\boxed{{4}}"] * 4) for i, t in enumerate(PROBLEMS)]
     assert cells(bring(write(*rows)), "completions that do not fit their problem") == [(0, 16)]
     rows[1]["completions"] = [rows[1]["completions"][0], *rows[2]["completions"][:3]]
     done = bring(write(*rows), policy="other")
@@ -411,7 +453,7 @@ def test_steps_that_blank_lines_do_not_part_are_unfit_even_where_their_number_ag
     add_record(tmp_path / "records", 0, 0, row)
     done = imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
     where = found(done)["step scores that do not fit the steps"].where
-    assert where == ("question_0 #1: a step is blank or holds a blank line",) and done.unscored == 1
+    assert where == ("question_0 #1: a step holds a blank line",) and done.unscored == 1
 
 
 def test_what_a_record_does_not_say_stays_unknown(data, tmp_path):

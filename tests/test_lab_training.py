@@ -14,6 +14,7 @@ from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream, write_problems
 from tts_lab.train import TrainingConfig, batches
 from tts_lab.whole import files_of, is_folder_recorded, is_recorded, put_folder, record
+from tts_utils.store import manifest
 
 OPTIONS = {"add_special_tokens": False, "split_special_tokens": True}
 
@@ -119,6 +120,10 @@ def test_what_was_not_recorded_does_not_count_and_is_recorded_later(tmp_path):
     assert not is_recorded([path], tmp_path)  # killed before the manifest knew of it
     record([path], tmp_path, "a command")
     assert is_recorded([path], tmp_path)
+    before = manifest.load(tmp_path)["problems/set.jsonl"]["sha256"]
+    path.write_text(path.read_text().replace("0", "1"))  # made anew, of the same size
+    record([path], tmp_path, "a command")
+    assert manifest.load(tmp_path)["problems/set.jsonl"]["sha256"] != before
     path.write_text(path.read_text()[:-20])  # cut, as an older build could leave it
     assert not is_recorded([path], tmp_path)
 
@@ -127,9 +132,9 @@ def test_a_model_that_was_not_recorded_is_recorded_and_not_trained_again(tmp_pat
     from tts_lab import build, recipe
 
     monkeypatch.setattr(build, "train_policy", lambda *args: pytest.fail("trained again"))
-    folder = tmp_path / "models" / "lab-llama-s"
+    folder = tmp_path / "models" / "lab-llama-m"
     put_folder(folder, lambda new: (new / "training.json").write_text('{"seconds": 1}'))
-    stage = next(s for s in build.stages(recipe.smoke(), tmp_path, "cpu") if s.name == "policy lab-llama-s")
+    stage = next(s for s in build.stages(recipe.smoke(), tmp_path, "cpu") if s.name == "policy lab-llama-m")
     assert not stage.is_done()
     stage.make()
     assert stage.is_done() and is_folder_recorded(folder, tmp_path) and len(files_of(folder)) == 1
@@ -151,3 +156,19 @@ def test_shards_that_a_kill_left_unrecorded_are_recorded_when_the_stage_goes_on(
     assert not stage.is_done()
     stage.make()
     assert stage.is_done()
+
+
+def test_an_estimate_takes_apart_what_grows_with_the_problems(monkeypatch):
+    from tts_lab import estimate, recipe
+
+    clock, done = [0.0], set()
+
+    def make(small):
+        clock[0] += 5.0  # loading, every time
+        new = set(range(small.limit)) - done
+        clock[0] += 2.0 * len(new)
+        done.update(new)
+
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
+    assert estimate.share(make, recipe.smoke(), 200) == 5.0 + 2.0 * 200
+    assert len(done) == 20

@@ -96,7 +96,7 @@ def forbidden(*args, **kwargs):
 def without_mathematics(monkeypatch):
     """From here on no process can be started, and nothing is remembered."""
     monkeypatch.setattr(subprocess, "Popen", forbidden)
-    monkeypatch.setattr(answers, "_MATHS", MathProcess())
+    monkeypatch.setattr(answers, "MATHS", MathProcess())
     monkeypatch.setattr(answers, "VERDICTS", answers.Verdicts())
     verdicts._read.cache_clear()
 

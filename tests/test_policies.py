@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch")
 from transformers.cache_utils import DynamicCache  # noqa: E402
 
 from tests.fakes import FakePRM  # noqa: E402
-from tests.tiny import problem, tiny_policy, tokenizer  # noqa: E402
+from tests.tiny import grouped_model, problem, tiny_policy, tokenizer  # noqa: E402
+from tts_lab.policies import new_model  # noqa: E402
 from tts_utils.checkpoints import UnknownModel  # noqa: E402
 from tts_utils.lean import Lean  # noqa: E402
 from tts_utils.policies import load_policy  # noqa: E402
@@ -179,12 +180,12 @@ def written_out(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("written_out")
-@pytest.mark.parametrize("family", ["llama", "qwen"])
+@pytest.mark.parametrize("family", ["llama", "qwen", "grouped"])
 def test_the_written_out_pass_draws_what_the_model_draws_whatever_the_rows(family, monkeypatch):
     """Rows split, move, end and find no place; the cache grows past the room it was given at first."""
-    from tts_lab.policies import new_model
-
-    model = new_model(tokenizer(), family, hidden=32, layers=2, heads=4, seed=3).eval().double()
+    model = grouped_model() if family == "grouped" else None
+    if model is None:
+        model = new_model(tokenizer(), family, hidden=32, layers=2, heads=4, seed=3).eval().double()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))

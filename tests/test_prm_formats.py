@@ -22,7 +22,7 @@ from tts_utils.prms.formats import FORMATS, PUBLISHED, QWEN_SYSTEM, Encoded, mat
 from tts_utils.prms.heads import head_model_class, load_head_model  # noqa: E402
 from tts_utils.prms.reading import batches  # noqa: E402
 from tts_utils.prms.transformers import TransformersPRM  # noqa: E402
-from tts_utils.protocols import TOO_LONG  # noqa: E402
+from tts_utils.protocols import TOO_LONG, BackendError  # noqa: E402
 from tts_utils.records import Problem, SamplingConfig, State, StepScores  # noqa: E402
 from tts_utils.search import best_of_n, run  # noqa: E402
 
@@ -447,6 +447,37 @@ def test_a_causal_model_with_a_value_head_beside_it_loads_as_skywork_stores_it(t
     assert result.scores == pytest.approx(values.sigmoid().tolist(), abs=1e-5)
     with pytest.raises(UnknownModel, match=r"v_head\.summary"):  # nor is it a plain causal model
         load_head_model(str(tmp_path), "labels", "cpu")
+
+
+def test_a_chat_that_shows_the_date_always_shows_the_same():
+    """As Llama-3.2's template would show today's."""
+    tok = copy.deepcopy(tokenizer_for("rlhflow"))
+    dated = "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
+    tok.chat_template = f"{dated}Today: {{{{ date_string }}}}\n{LLAMA_CHAT}"
+    text = tok.decode(FORMATS["rlhflow"](tok).encode(trajectory(1)).ids)
+    assert text.startswith("Today: 26 Jul 2024\n<|bos|>")
+
+
+def test_rlhflow_strips_every_step():
+    state = State(Problem("p", "Add.", "1"), ("\n\nA = 1.\n\n", "  So \\boxed{1} "))
+    bare = State(state.problem, ("A = 1.\n\n", "So \\boxed{1}"))
+    form = FORMATS["rlhflow"](tokenizer_for("rlhflow"))
+    assert form.encode(state) == form.encode(bare)
+
+
+@pytest.mark.parametrize("kind", ["skywork", "qwen-math-prm"])
+def test_white_space_at_the_ends_of_steps_stays_unless_told_to_strip(kind, tmp_path):
+    folder = folder_for(kind, tmp_path)
+    ragged = State(problem(), ("12 + 30 = 42. \n\n", " So \\boxed{42}"))
+    bare = State(problem(), ("12 + 30 = 42.\n\n", "So \\boxed{42}"))
+    kept, stripped = load_prm(folder, "cpu"), load_prm(folder, "cpu", strip=True)
+    assert kept.score([ragged]) != kept.score([bare]) == stripped.score([bare]) == stripped.score([ragged])
+    assert kept.revision == stripped.revision and kept.settings != stripped.settings  # never mixed in a table
+
+
+def test_formats_that_always_strip_have_no_such_choice(tmp_path):
+    with pytest.raises(BackendError, match="'rlhflow' strips every step anyway"):
+        load_prm(folder_for("rlhflow", tmp_path), "cpu", strip=True)
 
 
 @pytest.mark.parametrize("kind", ["rlhflow", "skywork", "qwen-math-prm"])

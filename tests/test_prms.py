@@ -6,9 +6,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests.tiny import problem, tiny_prm, tokenizer  # noqa: E402
+from tests.tiny import grouped_model, problem, tiny_prm, tokenizer  # noqa: E402
+from tts_utils.lean import Lean  # noqa: E402
 from tts_utils.prms import load_prm  # noqa: E402
-from tts_utils.prms.formats import math_shepherd_text  # noqa: E402
+from tts_utils.prms.formats import MathShepherdFormat, math_shepherd_text  # noqa: E402
+from tts_utils.prms.transformers import TransformersPRM  # noqa: E402
 from tts_utils.protocols import TOO_LONG, BadScores, check_scores  # noqa: E402
 from tts_utils.records import State, StepScores  # noqa: E402
 
@@ -43,6 +45,25 @@ def test_the_score_of_a_step_is_the_last_score_of_its_prefix():
     (whole,) = prm.score([State(problem(), STEPS)])
     prefixes = prm.score([State(problem(), STEPS[:k]) for k in (1, 2, 3)])
     assert whole.scores == pytest.approx([p.scores[-1] for p in prefixes], abs=1e-5)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_model_with_grouped_heads_is_read_as_it_is(fused, monkeypatch):
+    monkeypatch.setattr("tts_utils.lean.Lean", lambda model: Lean(model, fused=fused))
+    prm = TransformersPRM("grouped", grouped_model(), MathShepherdFormat(tokenizer()), 100)
+    states = [trajectory(i) for i in range(20)]
+    for call in (states[:7], states):
+        for state, result in zip(call, prm.score(call), strict=True):
+            assert result.scores == pytest.approx(reference(prm, state), abs=1e-6)
+    assert prm._reader._lean() is not None
+
+
+def test_the_memory_of_a_prm_is_an_option_of_its_loader():
+    prm = load_prm("lab-skywork-s", "cpu", cache_bytes=0)
+    state = State(problem(), STEPS)
+    for _ in range(2):
+        (result,) = prm.score([state])
+    assert prm.tokens_run == 2 * result.num_tokens
 
 
 def test_a_tag_in_the_policys_text_or_the_question_earns_no_score():

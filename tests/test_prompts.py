@@ -176,3 +176,42 @@ def test_a_lone_surrogate_is_read_as_a_question_mark(template):
         return prompts.state_ids(changed, family, State(asked, (f"{mark} + 1 = 2.\n\n",)))
 
     assert ids("\ud83d") == ids("\udc00") == ids("?")
+
+
+@pytest.mark.parametrize(("template", "architectures", "family"), FAMILIES)
+def test_no_text_of_a_problem_is_a_special_token_nor_a_mark_of_the_template(template, architectures, family):
+    changed = with_template(template)
+    marks = [t.content for t in changed.added_tokens_decoder.values() if t.special or t.content in template]
+    special = {changed.convert_tokens_to_ids(mark) for mark in marks}
+
+    def counted(text: str) -> list[int]:
+        ids = prompts.prompt_ids(changed, family, dataclasses.replace(problem(), text=text))
+        return [i for i in ids if i in special]
+
+    for text in (
+        *marks,
+        "".join(marks),
+        f"{marks[0]}{marks[-1]}",
+        "<|eot<|eot_id|>_id|>",
+        "\ue000<|im_end|>",
+    ):
+        assert counted(f"Add {text} 1") == counted("Add 1"), text
+
+
+HOSTILE_TEMPLATES = {
+    "reaches for the class of a string": "{{ ''.__class__.__mro__ }}",
+    "a range without end": "{% for i in range(10 ** 9) %}{{ i }}{% endfor %}",
+    "no template": "{% for m in messages %}",
+    "an unknown function": "{{ open('/etc/passwd') }}",
+    "refuses": "{{ raise_exception('not you') }}",
+    "divides by zero": "{{ 1 / 0 }}",
+    "not a text": "{{ messages[0]['content'] + 1 }}",
+}
+
+
+@pytest.mark.parametrize("template", HOSTILE_TEMPLATES.values(), ids=HOSTILE_TEMPLATES)
+def test_a_template_that_cannot_be_rendered_is_one_message(template):
+    changed = copy.deepcopy(tokenizer())
+    changed.chat_template = template
+    with pytest.raises(prompts.UnknownModel, match=r"chat template of .* cannot be used"):
+        prompts.family_of(changed)

@@ -104,6 +104,7 @@ def with_separate_signs(found):
     return f"{found[1]} + {found[2]}, {found[1]} - {found[2]}"
 
 
+FULL_WIDTH = {ord("0") + digit: 0xFF10 + digit for digit in range(10)}
 MATRIX = r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}"
 REWRITES = {
     "itself": lambda answer: answer,
@@ -163,7 +164,29 @@ REWRITES = {
     "base in braces": replace("_([0-9]+)$", r"_{\1}"),
     "base without braces": replace(r"_\{([0-9]+)\}$", r"_\1"),
     "digits in parentheses": when(re.compile(r"([0-9]+)(_.*)"), lambda found: f"({found[1]}){found[2]}"),
+    # complex numbers
+    "upright i": replace(r"(?<=[0-9])i(?![a-z])", r"\\mathrm{i}"),
+    "i in text": replace(r"(?<=[0-9])i(?![a-z])", r"\\text{i}"),
+    "spaced i": replace(r"(?<=[0-9])i(?![a-z])", " i"),
+    "thin-spaced i": replace(r"(?<=[0-9])i(?![a-z])", r"\\,i"),
+    "i times": replace(r"(?<=[0-9])i(?![a-z])", r"\\cdot i"),
+    # Unicode, and plain letters
+    "Unicode pi": replace(r"\\pi(?![a-z])", "π"),
+    "plain pi": replace(r"(?<=[0-9]) ?\\pi(?![a-z])", "pi"),
+    "Unicode root": replace(r"\\sqrt\{?([0-9]+)\}?", r"√\1"),
+    "plain root": replace(r"\\sqrt(?:\{([0-9]+)\}|([0-9]))", r"sqrt(\1\2)"),
+    "Unicode infinity": replace(r"\\infty", "∞"),
+    "Unicode union": replace(r"\\cup", "∪"),
+    "Unicode square": replace(r"(?<=[A-Za-z])\^\{?2\}?(?![0-9.])", "²"),
+    "Unicode degrees": replace(r"\^\{?\\circ\}?", "º"),
+    "Unicode times": replace(r"(?<=[0-9]) ?(?=\\sqrt|\\pi)", "·"),
+    "en dash": replace("-(?=[0-9])", "–"),
+    "full-width digits": when(INTEGER, lambda found: found[0].translate(FULL_WIDTH)),
+    "half of Unicode": replace(r"\\[dt]?frac(?:\{1\}\{2\}|12)", "½"),
+    "nicefrac": replace(r"\\[dt]?frac(?=\{[0-9]+\}\{[0-9]+\})", r"\\nicefrac"),
     # units
+    "miles an hour": appended(r"\text{ miles per hour}"),
+    "square feet": appended(" square feet"),
     "cm": appended(r"\text{ cm}"),
     "a unit after a control space": appended(r"\ \text{cm}"),
     "a unit in mathrm": appended(r"\,\mathrm{cm}"),
@@ -229,7 +252,14 @@ REWRITES = {
 BY_HAND = {
     "integers": ["4", "37", "-50", "0", "10080", "58,500", "-1{,}234,567", "11,\\! 111,\\! 111,\\! 100"],
     "decimals": ["0.25", ".35625", "-3.5", "326.5"],
-    "fractions": ["\\frac{3}{4}", "\\dfrac{17}{50}", "-\\frac{24}{25}", "\\frac43", "\\frac 59"],
+    "fractions": [
+        "\\frac{1}{2}",
+        "\\frac{3}{4}",
+        "\\dfrac{17}{50}",
+        "-\\frac{24}{25}",
+        "\\frac43",
+        "\\frac 59",
+    ],
     "mixed numbers": ["1\\frac{4}{5}", "137 \\frac{1}{2}"],
     "surds": ["11\\sqrt2", "16 \\sqrt{3}", "\\frac{3\\sqrt{3}}{4}", "70 \\sqrt{2}", "1 \\pm \\sqrt{19}"],
     "multiples of pi": ["\\pi", "12\\pi", "288 \\pi", "-\\frac{\\pi}{6}", "18+2\\pi"],

@@ -146,7 +146,7 @@ def test_stop_strings_are_kept_and_ends_are_told_apart(server, folder):
 
 
 def test_greedy_decoding_has_no_seed_and_one_sample(server, folder):
-    policy, greedy = connect(server, folder), SamplingConfig(temperature=0, max_tokens=5)
+    policy, greedy = connect(server, folder), SamplingConfig(temperature=0, max_tokens=50)
     policy.sample([State(problem())], 1, greedy)
     assert len(server.bodies) == 1 and "seed" not in server.bodies[0][0]
     with pytest.raises(ValueError, match="4 continuations would be one and its copies"):
@@ -218,6 +218,20 @@ def spoil(change):
         (lambda c, u: c.update(finish_reason="abort"), "'abort'"),
         (lambda c, u: u.pop("completion_tokens"), "lacks text, finish_reason or usage"),
         (lambda c, u: c.pop("text"), "lacks text, finish_reason or usage"),
+        (lambda c, u: c.update(text=None), "text is None, no str"),
+        (lambda c, u: c.update(text=12), "text is 12, no str"),
+        (lambda c, u: c.update(text=["a"]), "no str"),
+        (lambda c, u: c.update(finish_reason=None), "finish_reason is None"),
+        (lambda c, u: c.update(finish_reason=["stop"]), "no str"),
+        (lambda c, u: u.update(completion_tokens=-7), "counts -7 tokens for a text"),
+        (lambda c, u: u.update(completion_tokens=0), "counts 0 tokens for a text"),
+        (lambda c, u: u.update(completion_tokens=2500), "counts 2500 tokens .* which 50 were allowed"),
+        (lambda c, u: u.update(completion_tokens=True), "True, no int"),
+        (lambda c, u: u.update(completion_tokens="9"), "'9', no int"),
+        (lambda c, u: u.update(prompt_tokens=None), "prompt_tokens is None"),
+        (lambda c, u: c.update(text="x" * 30_000), "cannot make a text of 30,000 characters"),
+        (lambda c, u: c.update(stop_reason="###"), "names '###' as what ended the text"),
+        (lambda c, u: c.update(stop_reason=[1]), r"names \[1\] as what"),
     ],
 )
 def test_answers_that_cannot_be_relied_on_are_refused(server, folder, change, message):
@@ -225,6 +239,50 @@ def test_answers_that_cannot_be_relied_on_are_refused(server, folder, change, me
     with pytest.raises(BackendError, match=message) as caught:
         connect(server, folder).sample([State(problem())], 1, STEPWISE)
     assert "'p0'" in str(caught.value)
+
+
+@pytest.mark.parametrize("choices", [None, [], {}, ["text"], [{"text": "a"}, {"text": "b"}]])
+def test_an_answer_without_its_one_choice_is_refused(server, folder, choices):
+    server.change = lambda answer: answer.update(choices=choices)
+    with pytest.raises(BackendError, match="lacks its one choice"):
+        connect(server, folder).sample([State(problem())], 1, CONFIG)
+
+
+def test_of_two_words_for_what_stopped_it_the_one_that_says_something_counts(server, folder):
+    server.change = spoil(lambda c, u: c.update(stop_reason=None, matched_stop="\n\n"))
+    ((one,),) = connect(server, folder).sample([State(problem())], 1, STEPWISE)
+    assert one.finish_reason == "stop" and one.text.endswith("\n\n")
+
+
+@pytest.mark.parametrize("calls", [[(0, 8)], [(0, 1), (1, 1)]])
+def test_a_server_that_ignores_seeds_is_refused(server, folder, calls):
+    server.change = spoil(lambda c, u: c.update(text="the same", finish_reason="length"))
+    policy = connect(server, folder)
+    with pytest.raises(BackendError, match=rf"{server.url} ignores seeds.*'p0'.*at temperature 2"):
+        for first, n in calls:
+            policy.sample([State(problem())], n, CONFIG, first)
+
+
+def test_a_policy_that_is_sure_of_itself_is_asked_once_more_and_believed(server, folder):
+    def sure(answer):
+        if server.bodies[-1][0]["temperature"] < 2:
+            answer["choices"][0]["text"] = "the same"
+
+    server.change = sure
+    policy = connect(server, folder, concurrency=1)
+    for _ in range(2):
+        (pool,) = policy.sample([State(problem())], 4, CONFIG)
+        assert [c.text for c in pool] == ["the same"] * 4
+    assert [body["temperature"] for body, _ in server.bodies].count(2) == 4  # in all
+
+
+@pytest.mark.parametrize(
+    "entry", [{"id": 7}, {"id": "tiny", "root": []}, {"id": "tiny", "max_model_len": "9"}]
+)
+def test_a_list_of_models_that_is_none_is_refused(server, folder, entry):
+    server.models = [entry]
+    with pytest.raises(BackendError, match=f"{server.url}/models"):
+        connect(server, folder)
 
 
 def test_without_stop_strings_no_stop_reason_is_needed(server, folder):

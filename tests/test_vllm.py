@@ -222,7 +222,8 @@ def test_the_engine_is_made_as_documented(fake, folders):
     assert policy.llm.model == folders("policy")
     assert policy.llm.options == {
         "dtype": "bfloat16", "enforce_eager": True, "max_model_len": 1024, "disable_log_stats": True,
-        "seed": 0, "enable_prefix_caching": True, "max_num_seqs": 8,
+        "seed": 0, "enable_prefix_caching": True, "max_num_seqs": 8, "enable_chunked_prefill": False,
+        "trust_remote_code": False, "load_format": "safetensors",
     }  # fmt: skip
     whole = load_policy(folders("policy"), "cpu")
     assert (policy.name, policy.num_params) == ("t", whole.num_params)

@@ -29,6 +29,33 @@ def tiny_model(seed: int = 0):
     return model
 
 
+def grouped_model(heads: int = 6, kv_heads: int = 2):
+    """An untrained Llama in float64 whose queries share keys in groups, and whose turns are Llama 3's."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer()),
+        hidden_size=8 * heads,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=1024,
+        initializer_range=0.2,
+        eos_token_id=tokenizer().eos_token_id,
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500_000.0,
+            "factor": 4.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    )
+    return LlamaForCausalLM(config).eval().double()
+
+
 def tiny_policy(batch_size: int = 256) -> TransformersPolicy:
     """A policy that writes noise, in float64: no draw falls within rounding of the border of two tokens."""
     return TransformersPolicy("tiny", tiny_model().double(), tokenizer(), batch_size)

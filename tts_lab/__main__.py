@@ -39,7 +39,8 @@ def build(
         if stage.is_done():
             typer.echo(f"[{stage.name}] is there")
         else:
-            typer.echo(f"[{stage.name}] {stage.size}, about {stage.seconds():,.0f} s")
+            about = "" if smoke else f", about {stage.seconds():,.0f} s"  # a toy is quicker than its measure
+            typer.echo(f"[{stage.name}] {stage.size}{about}")
             started = time.perf_counter()
             stage.make()
             typer.echo(f"[{stage.name}] took {time.perf_counter() - started:,.0f} s")

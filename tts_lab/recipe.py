@@ -133,23 +133,30 @@ FULL = Recipe(
 )
 
 
+SMOKE = ("lab-llama-m", "lab-llama-l", "lab-qwen-m", "lab-qwen-l", "lab-qwen-xl", "lab-long-m")
+
+
 def smoke() -> Recipe:
-    """The same stages at toy size: minutes, and nothing to be learnt from the result."""
-    tiny = {"num_tokens": 20_000, "batch_tokens": 2048, "pool": 64, "compiled": False}
+    """The same stages at toy size: a minute, and nothing to be learnt from the result.
+
+    Of the policies only those that something else is made of, and one that thinks long.
+    """
+    tiny = {"num_tokens": 12_000, "batch_tokens": 2048, "pool": 64, "compiled": False}
     return replace(
         FULL,
         policies=tuple(
             replace(p, hidden=32, layers=2, heads=2, training=replace(p.training, **tiny))
             for p in FULL.policies
+            if p.name in SMOKE
         ),
-        labels=LabelConfig(num_shards=2, problems_per_shard=4, rollouts=2, completions=2),
+        labels=LabelConfig(num_shards=2, problems_per_shard=4, rollouts=2, completions=1),
         prms=tuple(
             replace(p, training=replace(p.training, **tiny), workers=min(p.workers, int(p is FULL.prms[-1])))
             for p in FULL.prms
         ),
-        sampling=replace(FULL.sampling, max_tokens=48),
-        long_tokens=64,
-        num_samples=dict.fromkeys(FULL.num_samples, 4),
+        sampling=replace(FULL.sampling, max_tokens=32),
+        long_tokens=48,
+        num_samples={"lab-500": 4, "lab-200": 4, "lab-30": 4},
         plans=(SearchPlan("lab-30", (4,)), SearchPlan("lab-30", (8,), LARGE[:1], JUDGES[:1])),
         limit=3,
     )

@@ -13,7 +13,7 @@ from tts_lab.recipe import Recipe
 from tts_utils import metrics, store, voting
 from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
-from tts_utils.store import searches
+from tts_utils.store.outcomes import read_outcome
 from tts_utils.store.tables import StoreMiss
 
 RESAMPLES = 100
@@ -121,28 +121,17 @@ def _of_pool(policy, pool, recipe, dataset, sampling, which, seed) -> list[Resul
 
 def _of_search(policy, prm, search, dataset, sampling, which) -> list[Result]:
     try:
-        trees = searches.replay(dataset, policy, prm, search, config=sampling, **which)
+        ended = read_outcome(dataset, policy, prm, search, config=sampling, **which)
     except StoreMiss:
         return []
-    pool = store.pool_of(trees)
-    policy_tokens = float(np.mean([tree.num_policy_tokens for tree in trees]))
-    prm_tokens = float(np.mean([tree.num_prm_tokens for tree in trees]))
+    pool = ended.pool
+    costs = float(ended.num_policy_tokens.mean()), float(ended.num_prm_tokens.mean())
     made = []
     for rule in RULES:
         chosen = voting.select(pool.answer_ids, pool.scores, voting.split_rule(rule)[1])
         right = (chosen >= 0) & pool.correct[np.arange(len(chosen)), chosen]
-        made.append(
-            Result(
-                policy,
-                prm,
-                search.method,
-                rule,
-                search.budget,
-                right.astype(float),
-                policy_tokens,
-                prm_tokens,
-            )
-        )
+        facts = (policy, prm, search.method, rule, search.budget)
+        made.append(Result(*facts, right.astype(float), *costs))
     return made
 
 

@@ -108,9 +108,14 @@ def read(dataset: str, policies: Sequence[str] = (), data: Path | None = None) -
             f"no outcomes of {absent if names else 'any policy'} on {dataset} in {places(data)}; "
             "write them with: python -m tts_lab strategies --write"
         )
-    frames = [unpack(pq.read_table(look_up(table_name(dataset, name), data))) for name in names]
+    frames = [_load(table_name(dataset, name), data) for name in names]
     together = pd.concat([frame.astype({"problem_id": str}) for frame in frames], ignore_index=True)
     for name in ("policy", "prm", "method", "aggregation", "rule", "problem_id"):
         values = dict.fromkeys(value for frame in frames for value in frame[name].cat.categories)
         together[name] = pd.Categorical(together[name], categories=list(values))
     return together
+
+
+def _load(name: str, data: Path | None) -> pd.DataFrame:
+    content = look_up(name, data).read_bytes()  # opened by Python, so that what a lesson reads can be listed
+    return unpack(pq.read_table(pa.BufferReader(content)))

@@ -26,11 +26,10 @@ SEARCHED, JUDGED, HARD, FRESH = "lab-200", "lab-500", "lab-hard", "lab-fresh"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What was read: results, F1 and health by test set; false alarms and calibration of all policies."""
+    """What was read: results and F1 by test set; false alarms and calibration of all policies."""
 
     results: dict[str, list[results.Result]]
     f1: dict[str, pd.DataFrame]
-    health: dict[str, pd.DataFrame]
     alarms: pd.DataFrame
     calibration: pd.DataFrame
 
@@ -44,14 +43,12 @@ def processes() -> Iterator[Executor]:
 
 def read(recipe: Recipe, data: Path, pool: Executor) -> Stored:
     """Read every stored table that is there, most expensive first; a missing one is simply not in it."""
-    repairing = [p.name for p in recipe.policies if p.register == "long"]
     order = dict.fromkeys((SEARCHED, *recipe.num_samples))
     found = {
         (dataset, spec.name): pool.submit(results.results, recipe, dataset, data, 0, (spec.name,))
         for dataset in order
         for spec in recipe.policies_of(dataset)
     }
-    states = {d: pool.submit(health, d, repairing, 0, data) for d in recipe.num_samples}
     judged = {d: pool.submit(quality.process_bench, d, 0, data) for d in recipe.num_samples}
     rates = [
         pool.submit(alarms.alarms, JUDGED, spec.name, recipe.sampling_of(spec), data)
@@ -61,7 +58,6 @@ def read(recipe: Recipe, data: Path, pool: Executor) -> Stored:
     return Stored(
         {d: [r for (e, _), f in found.items() if e == d for r in f.result()] for d in order},
         {d: f.result() for d, f in judged.items()},
-        {d: f.result() for d, f in states.items()},
         pd.concat([f.result()["alarms"] for f in rates], ignore_index=True),
         pd.concat([f.result()["calibration"] for f in rates], ignore_index=True),
     )
@@ -121,11 +117,14 @@ def _crossing(recipe: Recipe, found: dict[str, list[results.Result]], data: Path
 
 def report_tables(recipe: Recipe, data: Path) -> dict[str, pd.DataFrame]:
     """Every table of the report by name; rows whose stored tables are missing are missing too."""
+    repairing = [p.name for p in recipe.policies if p.register == "long"]
     with processes() as pool:
+        # What takes longest comes first.
+        states = {d: pool.submit(health, d, repairing, 0, data) for d in recipe.num_samples}
         stored = read(recipe, data, pool)
         cases = pool.submit(phenomena, recipe, stored.results[SEARCHED], stored.f1[SEARCHED])
         judged = judges_tables(recipe, stored, data, pool)
-        of = (stored.results, stored.f1, stored.alarms, stored.health[JUDGED], judged["crossing"])
+        of = (stored.results, stored.f1, stored.alarms, states[JUDGED].result(), judged["crossing"])
         tables = {
             "claims": claims(*of),
             "policies": cast.policies(data),
@@ -133,7 +132,7 @@ def report_tables(recipe: Recipe, data: Path) -> dict[str, pd.DataFrame]:
             "grid": grid.completeness(recipe, data),
         }
         for dataset in recipe.num_samples:
-            tables[f"health-{dataset}"] = stored.health[dataset]
+            tables[f"health-{dataset}"] = states[dataset].result()
             tables[f"quality-{dataset}"] = stored.f1[dataset]
             tables[f"results-{dataset}"] = results.as_table(stored.results[dataset])
         return tables | judged | {f"phenomena-{SEARCHED}": cases.result()}

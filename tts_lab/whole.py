@@ -26,9 +26,14 @@ def is_recorded(paths: Iterable[Path], data: Path) -> bool:
 
 
 def record(paths: Iterable[Path], data: Path, command: str, **provenance) -> None:
-    """Record those of the files that the manifest does not have as they are."""
-    new = [path for path in paths if not is_recorded([path], data)]
-    if new:
+    """Record those of the files that the manifest does not have, or has with another hash."""
+    entries = manifest.load(data)
+
+    def is_new(path: Path) -> bool:
+        entry = entries.get(path.relative_to(data).as_posix())
+        return entry is None or entry["sha256"] != manifest.sha256_of(path)
+
+    if new := [path for path in paths if is_new(path)]:
         manifest.record_files(new, data=data, command=command, **provenance)
 
 

@@ -21,9 +21,10 @@ class Kind(NamedTuple):
 
 
 COUNT = Kind("a whole number, 1 or more", lambda value: type(value) is int and value >= 1)
-RETRIES = Kind("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
+ANY_COUNT = Kind("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
 SECONDS = Kind("a number, 0 or more", lambda value: type(value) in (int, float) and value >= 0)
 TEXT = Kind("text", lambda value: isinstance(value, str))
+FLAG = Kind("true or false", lambda value: type(value) is bool)
 FAMILY = Kind("a tts_utils.prompts.Family", lambda value: value is None or isinstance(value, Family))
 
 

@@ -1,8 +1,14 @@
-"""A checkpoint's own files: tokenizer, configuration, and one error for all that may be wrong with them."""
+"""A checkpoint's own files: tokenizer, configuration, and one error for all that may be wrong with them.
+
+A checkpoint is a stranger. No code of it is run, whatever it names, and nothing asks on a terminal whether it
+may be; weights are read from safetensors only, never from pickles.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +43,22 @@ def load_config(source: str):
     """The transformers configuration of a folder or a Hub id; no code of the checkpoint is run.
 
     Raises:
-        UnknownModel: there is none, it cannot be fetched or read, or transformers does not know its kind.
+        UnknownModel: there is none, it cannot be fetched or read, transformers does not know its kind, or it
+            names code on the Hub.
     """
     from transformers import AutoConfig
 
     with reading(source):
-        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
+        for attribute in ("_attn_implementation", "_experts_implementation"):
+            named = [str(getattr(part, attribute, None) or "") for part in parts]
+            if kernels := sorted({name for name in named if "/" in name}):
+                raise UnknownModel(
+                    f"{source!r} wants the kernel {kernels[0]!r}, which is code from the Hub, and no code "
+                    f"that a checkpoint names is run here; remove {attribute[1:]} from its config.json"
+                )
+        return config
 
 
 def load_tokenizer(source: str):
@@ -63,6 +79,43 @@ def load_tokenizer(source: str):
         if declared in ("PreTrainedTokenizerFast", "TokenizersBackend"):
             return PreTrainedTokenizerFast.from_pretrained(source)
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+
+
+def refuse_pickles(source: str) -> None:
+    """Raise UnknownModel for a folder without safetensors weights; a Hub id is left to its loader."""
+    if not Path(source).is_dir() or any(Path(source).glob("*.safetensors")):
+        return
+    others = sorted(
+        p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in Path(source).glob(pattern)
+    )
+    found = f"only {others[0]}, and a pickle can run code as it is read" if others else "no weights"
+    raise UnknownModel(
+        f"{source!r} cannot be loaded: it has {found}; weights are read from safetensors alone (convert them "
+        "with model.save_pretrained, where you trust them)"
+    )
+
+
+def refuse_stateful(model, source: str) -> None:
+    """Raise UnknownModel for a model that does not keep keys and values of every token, as Mamba does not.
+
+    Such a model cannot drop, copy or go back to a token of its past, which sharing what samples and
+    trajectories have in common needs.
+    """
+    from transformers import DynamicCache
+
+    with reading(source):
+        layers = DynamicCache(config=model.config).layers
+        keeps = "past_key_values" in inspect.signature(model.base_model.forward).parameters and all(
+            hasattr(layer, "batch_select_indices") and "Linear" not in type(layer).__name__
+            for layer in layers
+        )
+        if getattr(model, "_is_stateful", False) or not keeps or model.config.is_encoder_decoder:
+            raise UnknownModel(
+                f"{source!r} is of the type {model.config.model_type!r}, which does not keep every token "
+                "of its past (a hybrid, a state-space model or an encoder), so samples cannot share what "
+                "they have in common; take a decoder with attention in every layer, or run this one with "
+                "backend vllm or server"
+            )
 
 
 def encodable(text: str) -> str:
@@ -94,27 +147,6 @@ def find_model(name_or_path: str) -> str:
     )
 
 
-SETTINGS = (
-    *("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"),
-    *("special_tokens_map.json", "chat_template.jinja", "tts_prm.json"),
-)
-"""What of a folder, beside its weights, makes the model: how it computes, and how it reads a prompt."""
-
-
-def settings_of(source: str) -> str:
-    """What tells a folder's template, tokenizer and configuration from others; "" for a Hub id.
-
-    A Hub id's commit (:func:`revision_of`) stands for all of its files.
-    """
-    paths = [path for name in SETTINGS if (path := Path(source) / name).is_file()]
-    if not paths:
-        return ""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
 def revision_of(source: str, model=None) -> str:
     """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit.
 
@@ -128,4 +160,43 @@ def revision_of(source: str, model=None) -> str:
     for path in weights:
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+NO_SETTINGS = ("transformers_version", "_name_or_path", "dtype", "torch_dtype")
+"""Entries of a configuration that say who saved it, not what it computes; the type is the weights' own."""
+
+_SETTINGS_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "tts_prm.json",
+)
+
+
+def settings_of(source: str, asked: object = "") -> str:
+    """A hash of what answers depend on besides weights: configuration, tokenizer, template, PRM format.
+
+    Noted beside the revision, so that rows made with another template or configuration are told apart.
+
+    Args:
+        source: a folder; of a Hub id the revision says it all, and only ``asked`` is hashed.
+        asked: how it is asked, such as its :class:`tts_utils.prompts.Family`.
+    """
+    digest = hashlib.sha256(repr(asked).encode())
+    for name in _SETTINGS_FILES:
+        path = Path(source) / name
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        if name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+            with reading(source):
+                entries = {k: v for k, v in json.loads(content).items() if k not in NO_SETTINGS}
+            content = json.dumps(entries, sort_keys=True).encode()
+        digest.update(f"\n{name} {hashlib.sha256(content).hexdigest()}".encode())
     return digest.hexdigest()[:16]

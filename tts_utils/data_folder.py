@@ -38,7 +38,7 @@ def data_dir() -> Path:
     named = os.environ.get("TTS_DATA")
     if not named:
         return Path.cwd().resolve() / OWN
-    path = Path(named).expanduser()
+    path = Path(os.path.expanduser(named))
     if not path.is_dir():
         raise DataDirError(f"TTS_DATA is {named!r}, which is not a directory; create it or unset TTS_DATA")
     if not (path / MANIFEST).is_file():
@@ -72,7 +72,7 @@ def cache_dir() -> Path:
     """
     home = Path.home()
     if named := os.environ.get("TTS_CACHE"):
-        base = Path(named).expanduser()
+        base = Path(os.path.expanduser(named))
     elif sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "tts-utils"
     elif sys.platform == "darwin":

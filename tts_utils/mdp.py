@@ -20,6 +20,8 @@ MAX_STEPS = 40
 
 _BOXED = r"\boxed{"
 
+_REASONS = get_args(FinishReason)
+
 
 def split_steps(text: str) -> tuple[str, ...]:
     r"""Cut a text into steps after every blank line, losing nothing.
@@ -36,13 +38,17 @@ def split_steps(text: str) -> tuple[str, ...]:
     """
     pieces = [piece + SEPARATOR for piece in text.split(SEPARATOR)]
     pieces[-1] = pieces[-1].removesuffix(SEPARATOR)  # no separator stood after the last piece
-    steps: list[str] = []
+    steps: list[list[str]] = []  # each in its pieces, joined at the end: in linear time
+    said_something = True
     for piece in pieces:
-        if steps and (not piece.strip() or not steps[-1].strip()):
-            steps[-1] += piece
+        is_blank = not piece.strip()
+        if steps and (is_blank or not said_something):
+            steps[-1].append(piece)
+            said_something = said_something or not is_blank
         elif piece:
-            steps.append(piece)
-    return tuple(steps)
+            steps.append([piece])
+            said_something = not is_blank
+    return tuple(map("".join, steps))
 
 
 def strip_separator(step: str) -> str:
@@ -79,7 +85,15 @@ def transition(state: State, action: str) -> State:
     ('Add them.\n\n', 'It is \\boxed{5}.')
     """
     last = "".join(state.steps[-1:])
+    closed = last.endswith(SEPARATOR) and last.strip() and _cut_at_most_behind(last)
+    if (closed or not last) and action.strip() and _cut_at_most_behind(action):
+        return State(state.problem, (*state.steps, action))  # the usual case: nothing needs to be cut
     return State(state.problem, state.steps[:-1] + split_steps(last + action))
+
+
+def _cut_at_most_behind(text: str) -> bool:
+    """Whether the first separator of a text, if it has one, is its end."""
+    return text.find(SEPARATOR) in (-1, len(text) - len(SEPARATOR))
 
 
 def is_terminal(state: State, finish_reason: FinishReason | None = None, max_steps: int = MAX_STEPS) -> bool:
@@ -99,10 +113,8 @@ def is_terminal(state: State, finish_reason: FinishReason | None = None, max_ste
 
     Source: the authors' released code; it looks for ``\boxed`` and takes a step without separator as the end.
     """
-    if finish_reason is not None and finish_reason not in get_args(FinishReason):
-        raise ValueError(
-            f"finish_reason must be one of {get_args(FinishReason)} or None, got {finish_reason!r}"
-        )
+    if finish_reason is not None and finish_reason not in _REASONS:
+        raise ValueError(f"finish_reason must be one of {_REASONS} or None, got {finish_reason!r}")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
     if len(state.steps) >= max_steps or finish_reason == "eos":

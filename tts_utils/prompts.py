@@ -10,8 +10,10 @@ Source: the authors' released code of arXiv:2502.06703 (tables 7 and 8 of the pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tts_utils.checkpoints import UnknownModel, encodable
 from tts_utils.records import Problem, State
@@ -42,6 +44,9 @@ Therefore, the final answer is: $\boxed{answer}$. I hope it is correct.
 Where [answer] is just the final number or expression that solves the problem."""
 """Meta's own prompt for MATH (table 7 of arXiv:2502.06703), as huggingface/search-and-learn quotes it
 (src/sal/config.py, ``system_prompt``); a test compares its hash, since one changed letter changes results."""
+
+OPEN = "\ue000"
+"""Private use: stands in a rendered chat for what is filled in as token ids."""
 
 LLAMA_DATE = "26 Jul 2024"
 """The date in Llama-3's system header: the template's own fallback. Left alone, Llama-3.2's template writes
@@ -81,13 +86,16 @@ def family_of(tokenizer, architectures: Sequence[str] | None = None) -> Family:
         architectures: ``architectures`` of the model's config; None or () where it is not known.
 
     Raises:
-        UnknownModel: the tokenizer has no chat template (a base model's).
+        UnknownModel: the tokenizer has no chat template (a base model's) or one that cannot be used, or its
+            vocabulary does not read the policy's own text as written.
     """
     template = _template(tokenizer)
+    check_continues(tokenizer)
 
     def built_on(stem: str) -> bool:
         return not architectures or any(name.startswith(stem) for name in architectures)
 
+    takes_system = _takes_system(tokenizer)
     if "<｜Assistant｜>" in template:  # with full-width bars
         return R1_DISTILL
     if "<|start_header_id|>" in template and built_on("Llama"):
@@ -96,7 +104,7 @@ def family_of(tokenizer, architectures: Sequence[str] | None = None) -> Family:
         return QWEN2
     if tokenizer.bos_token == "<|bos|>" and "<|user|>" in template and "system" not in template:
         return LAB
-    return DEFAULT if _takes_system(tokenizer) else NO_SYSTEM
+    return DEFAULT if takes_system else NO_SYSTEM
 
 
 def messages(family: Family, problem: Problem) -> list[dict[str, str]]:
@@ -110,17 +118,65 @@ def messages(family: Family, problem: Problem) -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": user}]
 
 
+def rendered(tokenizer, chat: Sequence[Mapping[str, str]], *, answer: bool = False) -> str:
+    """What the chat template makes of messages, the same on every day.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        chat: messages with role and content.
+        answer: whether to go on to where the assistant's turn begins.
+
+    Raises:
+        UnknownModel: the template cannot be rendered: it is no template, refuses these messages, or does what
+            Jinja's sandbox forbids.
+    """
+    try:
+        return tokenizer.apply_chat_template(
+            list(chat), add_generation_prompt=answer, tokenize=False, date_string=LLAMA_DATE
+        )
+    except Exception as exc:  # the checkpoint's own code, in a sandbox: it raises what it likes
+        raise UnknownModel(
+            f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'this model'} cannot be used "
+            f"({type(exc).__name__}: {exc!s:.200}); restore the published one"
+        ) from exc
+
+
 def prompt_ids(tokenizer, family: Family, problem: Problem) -> list[int]:
-    """Token ids of the chat prompt, up to where the assistant's turn begins; the same on every day."""
-    return list(
-        tokenizer.apply_chat_template(
-            messages(family, problem),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            date_string=LLAMA_DATE,
-        )["input_ids"]
-    )
+    """Token ids of the chat prompt, up to where the assistant's turn begins; the same on every day.
+
+    They are those of the rendered chat, and nothing in the problem's text is a special token, nor one of the
+    marks that the chat template sets: where it looks like one, it is read letter by letter.
+    """
+    return list(_prompt_ids(tokenizer, str(tokenizer.chat_template), family, problem.text))
+
+
+@lru_cache(maxsize=1024)  # a search asks for the prompt of a problem at every node
+def _prompt_ids(tokenizer, template: str, family: Family, text: str) -> tuple[int, ...]:
+    held = [mark for mark in _marks(tokenizer, template) if mark in text]
+    if not held:
+        chat = rendered(tokenizer, messages(family, Problem("", text, "")), answer=True)
+        return tuple(tokenizer(chat, add_special_tokens=False)["input_ids"])
+    # Each mark in the text is rendered as one private character, so that what the template does to the rest
+    # (to trim it, say) stays, and is put back as the tokens of its letters.
+    pattern = re.compile("|".join(map(re.escape, held)))
+    looks = pattern.findall(text)
+    opened = Problem("", pattern.sub(OPEN, text.replace(OPEN, " ")), "")
+    first, *others = rendered(tokenizer, messages(family, opened), answer=True).split(OPEN)
+    if len(others) != len(looks):
+        raise UnknownModel("this chat template does not write the problem once")
+    ids = tokenizer(first, add_special_tokens=False)["input_ids"]
+    for look, piece in zip(looks, others, strict=True):
+        for letter in look:
+            ids += text_ids(tokenizer, letter)
+        ids += _behind_a_break(tokenizer, piece)
+    return tuple(ids)
+
+
+def _marks(tokenizer, template: str) -> tuple[str, ...]:
+    """Texts that a prompt must not take from a problem: special tokens, and added ones of the template."""
+    added = tokenizer.added_tokens_decoder.values()
+    found = {token.content for token in added if token.special or token.content in template}
+    return tuple(sorted((text for text in found if text.strip()), key=len, reverse=True))
 
 
 def state_ids(tokenizer, family: Family, state: State, prompt: Sequence[int] | None = None) -> list[int]:
@@ -131,14 +187,61 @@ def state_ids(tokenizer, family: Family, state: State, prompt: Sequence[int] | N
     ``prompt`` are the chat prompt's ids where they have been made before.
     """
     ids = prompt_ids(tokenizer, family, state.problem) if prompt is None else list(prompt)
-    if state.text:
-        text = tokenizer(encodable(state.text), add_special_tokens=False, split_special_tokens=True)
-        ids += text["input_ids"]
-    return ids
+    return ids + text_ids(tokenizer, state.text) if state.text else ids
+
+
+def text_ids(tokenizer, text: str) -> list[int]:
+    """Token ids of a policy's own text, as they stand in the middle of a text.
+
+    A sentencepiece vocabulary puts a word mark before what it encodes, and its decoder takes one away; behind
+    a line break neither happens, so that ``text_of(tokenizer, text_ids(tokenizer, text)) == text``.
+    """
+    return _behind_a_break(tokenizer, encodable(text), split_special_tokens=True)
+
+
+def text_of(tokenizer, ids: Sequence[int]) -> str:
+    """The text of token ids that a policy wrote, as it stands in the middle of a text."""
+    before = _break_ids(tokenizer)
+    text = tokenizer.decode([*before, *ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text.removeprefix(_BREAK) if before else text
+
+
+_BREAK = "\n"
+
+
+def _behind_a_break(tokenizer, text: str, **options: bool) -> list[int]:
+    before = _break_ids(tokenizer)
+    text = _BREAK + text if before else text
+    return tokenizer(text, add_special_tokens=False, **options)["input_ids"][len(before) :]
+
+
+@lru_cache(maxsize=16)
+def _break_ids(tokenizer) -> tuple[int, ...]:
+    """The ids of a line break where sentencepiece's word mark stands before all that is encoded, else ()."""
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])
+    if not pieces or not pieces[0].startswith("\u2581"):
+        return ()
+    return tuple(tokenizer(_BREAK, add_special_tokens=False)["input_ids"])
+
+
+def check_continues(tokenizer) -> None:
+    """Raise UnknownModel for a sentencepiece vocabulary that does not read a policy's own text as written."""
+    if not _break_ids(tokenizer):
+        return
+    for text in ("Step 1: add.\n\n", " two", "two", "\n\nA", "  12 + 30\n  = 42\n\n\n", "\\boxed{é}"):
+        if (read := text_of(tokenizer, text_ids(tokenizer, text))) != text:
+            raise UnknownModel(
+                f"the tokenizer of {getattr(tokenizer, 'name_or_path', '') or 'this model'} reads {text!r} "
+                f"as {read!r}, so a policy's own text would not be continued as it stands; no backend can "
+                "run it"
+            )
 
 
 def _template(tokenizer) -> str:
-    template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    try:
+        template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
+    except ValueError as exc:  # several templates and no default
+        raise UnknownModel(f"this tokenizer's chat templates cannot be told apart: {exc}") from exc
     if not template:
         raise UnknownModel(
             f"the tokenizer of {getattr(tokenizer, 'name_or_path', '') or 'this model'} has no chat "
@@ -149,10 +252,9 @@ def _template(tokenizer) -> str:
 
 def _takes_system(tokenizer) -> bool:
     """Whether the chat template accepts a system message and shows it."""
-    from jinja2 import TemplateError
-
-    probe = [{"role": "system", "content": "system-probe"}, {"role": "user", "content": "user-probe"}]
+    probe = [{"role": "user", "content": "user-probe"}]
+    rendered(tokenizer, probe, answer=True)  # a template that refuses this as well is unusable
     try:
-        return "system-probe" in tokenizer.apply_chat_template(probe, tokenize=False)
-    except TemplateError:
+        return "system-probe" in rendered(tokenizer, [{"role": "system", "content": "system-probe"}, *probe])
+    except UnknownModel:
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -32,9 +31,9 @@ class BadScores(ValueError):
 class Policy(Protocol):
     """Anything that continues states.
 
-    Those of :func:`load_policy` also say what tells their template, tokenizer and configuration from others
-    (``settings``), and what they read: ``prompt_ids(state)`` gives the token ids that a
-    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them).
+    Those of :func:`load_policy` also say what they read: ``prompt_ids(state)`` gives the token ids that a
+    state is continued from, chat prompt included (:func:`tts_utils.compute.prompt_lengths` counts them); and
+    ``settings`` tells two configurations or chat templates of the same weights apart, as it does for PRMs.
     """
 
     name: str
@@ -124,7 +123,7 @@ def check_scores(trajectories: Sequence[State], results: Sequence[StepScores]) -
         if len(result.scores) != len(state.steps):
             raise BadScores(f"{len(result.scores)} scores for {len(state.steps)} steps: {_where(state, i)}")
         for step, score in enumerate(result.scores):
-            if math.isnan(score) or not 0 <= score <= 1:
+            if not 0 <= score <= 1:  # NaN is not either
                 raise BadScores(
                     f"step {step} has the score {score}, not a number in [0, 1]: {_where(state, i)}"
                 )

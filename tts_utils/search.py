@@ -156,7 +156,7 @@ def run(
     received: list[Answer] | None = None
     while True:
         try:
-            requests = together.send(received)
+            requests = next(together) if received is None else together.send(received)
         except StopIteration as done:
             return done.value
         samples = _sample_all([r for r in requests if isinstance(r, Sample)], policy, config, calls)
@@ -204,13 +204,15 @@ def score(
     # An identifier is unique within its data set only, so the problem's text is part of the key.
     keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
     distinct = {key: t for key, t in zip(keys, trajectories, strict=True) if t.steps}
-    if distinct and prm is None:
-        raise ValueError(
-            "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
-        )
     sent = list(distinct.values())
+    received: list[StepScores] = []
     began = time.perf_counter()
-    received = prm.score(sent) if sent else []
+    if sent:
+        if prm is None:
+            raise ValueError(
+                "a method asks for step scores but no PRM was given (best_of_n can do with scored=False)"
+            )
+        received = prm.score(sent)
     took = time.perf_counter() - began
     check_scores(sent, received)
     if sent and calls is not None:
@@ -220,7 +222,9 @@ def score(
 
 
 def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig, calls: list[Call]):
-    if requests and policy is None:
+    if not requests:
+        return iter(())
+    if policy is None:
         raise ValueError("a method asks for samples but no policy was given")
     groups: dict[tuple, list[int]] = {}
     for i, request in enumerate(requests):

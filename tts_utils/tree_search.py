@@ -374,4 +374,15 @@ def _scored(step: _Step, read: StepScores, how: str) -> _Path:
     # number where text was added that is no step of its own (nothing, or a blank): then the last is replaced.
     scores = (*step.parent.scores[: len(path.state.steps) - 1], read.scores[-1])
     value = scores[-1] if how == "last" else aggregate(scores, how)
-    return replace(path, scores=scores, value=value, num_prm_tokens=read.num_tokens)
+    return _Path(  # said in full, as dataclasses.replace takes several times as long, for every node
+        state=path.state,
+        text=path.text,
+        node=path.node,
+        depth=path.depth,
+        num_tokens=path.num_tokens,
+        finish_reason=path.finish_reason,
+        finished=path.finished,
+        scores=scores,
+        num_prm_tokens=read.num_tokens,
+        value=value,
+    )

@@ -25,7 +25,7 @@ from tts_utils.answers.spelling import spell
 from tts_utils.answers.structure import read
 from tts_utils.answers.verdicts import Verdicts
 
-TIME_LIMIT = 3.0
+TIME_LIMIT = 1.0
 """Processor seconds for reading one expression, or one pair; what is not found equal in that time, is not."""
 
 POOL_LIMIT = 12.0
@@ -41,7 +41,8 @@ STATED, RELEASED = "stated", "released"
 ORDERS = (STATED, RELEASED)
 """The ways to look for an answer, by the names to store with a table; see :func:`extract_answer`."""
 
-_MATHS = MathProcess()  # starts nothing until it is asked
+MATHS = MathProcess()
+"""The process that reads mathematics; it starts nothing until it is asked, and counts what it is asked."""
 VERDICTS = Verdicts()
 """Verdicts that were stored beside tables: they are taken as they are, and need no process."""
 
@@ -132,7 +133,7 @@ def equivalent(a: str, b: str) -> bool:
     >>> equivalent("5 million", "5000000"), equivalent(r"8\text{ p.m.}", r"8\text{ a.m.}")
     (True, False)
     """
-    return Comparison(_MATHS, VERDICTS, TIME_LIMIT).same(spell(a), spell(b))
+    return Comparison(MATHS, VERDICTS, TIME_LIMIT).same(spell(a), spell(b))
 
 
 def grade(answer: str, gold: str) -> bool:
@@ -160,7 +161,7 @@ def grade(answer: str, gold: str) -> bool:
         return given.key == wanted.key.partition("_")[0]
     if "=" not in given.key and "=" in wanted.key and read(wanted.key).shape == "equation":
         return False
-    return bool(given.key) and Comparison(_MATHS, VERDICTS, TIME_LIMIT).same(given, wanted)
+    return bool(given.key) and Comparison(MATHS, VERDICTS, TIME_LIMIT).same(given, wanted)
 
 
 def group_answers(answers: Sequence[str], by: str = "equivalence") -> NDArray[np.int64]:
@@ -186,5 +187,5 @@ def group_answers(answers: Sequence[str], by: str = "equivalence") -> NDArray[np
     if by not in ("equivalence", "string"):
         raise ValueError(f'by must be "equivalence" or "string", got {by!r}')
     return group(
-        answers, Comparison(_MATHS, VERDICTS, TIME_LIMIT, POOL_LIMIT).same if by == "equivalence" else None
+        answers, Comparison(MATHS, VERDICTS, TIME_LIMIT, POOL_LIMIT) if by == "equivalence" else None
     )

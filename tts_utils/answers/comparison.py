@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from tts_utils.answers.forms import Form, literal, proportional, same_forms
+from tts_utils.answers.forms import Form, as_complex, literal, proportional, same_forms
 from tts_utils.answers.kinds import kind, letters
 from tts_utils.answers.maths import MathProcess
 from tts_utils.answers.regions import Region
 from tts_utils.answers.spelling import MAX_CHARS, Spelling, split_list
-from tts_utils.answers.structure import Node, read
+from tts_utils.answers.structure import Node, expressions, read
 from tts_utils.answers.verdicts import Verdicts
 
 POINTS = 8
@@ -38,6 +38,35 @@ class Comparison:
         self._end = process.spent + budget
         self._forms: dict[str, Form | None] = {}
         self._read: set[str] = set()  # texts that the process has read
+
+    def read_ahead(self, keys: Iterable[str]) -> None:
+        """Have the expressions in tidy answers read together, so that ``same`` need not wait for each."""
+        keys = sorted(key for key in keys if kind(key) == "maths")
+        if len(keys) < 3 or self.verdicts.hold_any(keys):
+            return
+        texts = {text for key in keys for text in expressions(read(key))}
+        new = [text for text in texts if text not in _INFINITE and literal(text, POINTS) is None]
+        self._read.update(new)
+        self._forms.update(self.process.forms(sorted(new), self.seconds, self._end) if new else {})
+
+    def probe(self, key: str) -> tuple[int, complex]:
+        """Return how many values an answer has, 0 where they are not known, and their sum.
+
+        Two answers with as many values and another sum are different, which is quickly seen.
+        """
+        if kind(key) != "maths" or key.endswith(r"\%") or self.verdicts.is_noting:
+            return 0, 0j
+        node = read(key)
+        if node.names or node.shape not in ("value", "list", "tuple", "matrix"):
+            return 0, 0j
+        total, parts = 0j, node.parts or (node,)
+        for part in parts:
+            form = self._forms.get(part.text) or literal(part.text, POINTS)
+            plain = part.shape == "value" and not part.names and form is not None and not form.decimal
+            if not plain or form.state != "known" or form.values[-1] is None:
+                return 0, 0j
+            total += as_complex(form.values[-1])
+        return len(parts), total
 
     def same(self, a: Spelling, b: Spelling) -> bool:
         """Say whether two answers are the same; units count where both have one."""
@@ -183,7 +212,7 @@ class Comparison:
         if form is None:
             self._uses += 1
             self._read.add(text)
-            form = self.process.form(text, self._time())
+            form = self.process.forms([text], self.seconds, self._end)[text]
         self._forms[text] = form
         return form
 
@@ -191,10 +220,9 @@ class Comparison:
         if re.search(r"\\text(?![A-Za-z])|\\%", a + b):
             return False  # math-verify would drop words
         self._uses += 1
-        return self.process.equal(a, b, self._time())
-
-    def _time(self) -> float:
-        return max(0.01, min(self.seconds, self._end - self.process.spent))
+        if self.process.spent >= self._end:
+            return False
+        return self.process.equal(a, b, self.seconds)
 
 
 def _match(a: Sequence, b: Sequence, same: Callable[[object, object], bool]) -> bool:

@@ -3,7 +3,7 @@
 ``{"read": TEXT, "seconds": S}`` is answered by ``{"state": "known", "exact": ..., "decimal": ..., "values":
 [...]}``, or by state "open" or "beyond"; ``{"compare": [A, B], "seconds": S}``, which math-verify decides, by
 ``{"equal": ...}``. Text from a model is parsed and never run. What takes longer than S seconds of processor
-time ends the process.
+time is "beyond"; where nothing else stops it, the process ends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 MAX_BYTES = 2 << 30  # address space: a tower of powers must not take the machine's memory
@@ -32,29 +33,49 @@ def main() -> None:
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     parse = _parser()
     from math_verify import verify
-    from sympy import Integer
 
     from tts_utils.answers.values import form_of
 
+    def same(a: object, b: object) -> bool:
+        return verify([a], [b], timeout_seconds=None)
+
+    parse(r"\frac{x^{2}+1}{2}")  # the first parse is slow, and must not count for an answer
     say(state="ready")
     for line in sys.stdin:
-        question = json.loads(line)
         began = time.process_time()
-        limit(question["seconds"], question["patience"])
         try:
-            if "read" in question:
-                expression = parse(question["read"])
-                reply = form_of(expression)
-                if reply["state"] == "open":  # evaluates it, so that a hopeless one is found out here, once
-                    verify([expression], [Integer(9973)], timeout_seconds=None)
-            else:
-                a, b = map(parse, question["compare"])
-                equal = verify([a], [b], timeout_seconds=None) or verify([b], [a], timeout_seconds=None)
-                reply = {"equal": bool(equal)}
-        except Exception:  # RecursionError and MemoryError too: what cannot be read is equal to nothing
-            reply = {"state": "open", "equal": False}
-        limit(0, 0)
+            reply = answered(json.loads(line), parse, form_of, same)
+        except OutOfTime:
+            reply = {"state": "beyond", "equal": False}
         say(**reply, spent=time.process_time() - began)
+
+
+def answered(question: dict, parse: Callable, form_of: Callable, same: Callable) -> dict:
+    """Answer one question, within its seconds."""
+    from sympy import Integer
+
+    limit(question["seconds"], question["patience"])
+    try:
+        if "compare" in question:
+            a, b = map(parse, question["compare"])
+            return {"equal": bool(same(a, b) or same(b, a))}
+        expression = parse(question["read"])
+        form = form_of(expression)
+        if form["state"] == "open":  # evaluates it, so that a hopeless one is found out here, once
+            same(expression, Integer(9973))
+        return form
+    except Exception:  # RecursionError and MemoryError too: what cannot be read is equal to nothing
+        return {"state": "open", "equal": False}
+    finally:
+        limit(0, 0)
+
+
+class OutOfTime(BaseException):
+    """The seconds are over; no library catches this by accident."""
+
+
+def _raise(*_: object) -> None:
+    raise OutOfTime
 
 
 def say(**report: object) -> None:
@@ -63,13 +84,16 @@ def say(**report: object) -> None:
 
 
 def limit(seconds: float, patience: float) -> None:
-    """End this process after so much processor time, or ``patience`` times that by the clock; 0 lifts it.
+    """Raise ``OutOfTime`` after so much processor time; 0 lifts the limit.
 
-    Neither needs Python's attention, so they end it inside one long operation on integers too.
+    One long operation on integers does not notice: half a second later, or after ``patience`` times the
+    seconds by the clock, the process ends, which needs nobody's attention.
     """
     on_unix = hasattr(signal, "setitimer")
     if on_unix:
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends a process that does not catch it
+        signal.signal(signal.SIGPROF, _raise)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds and seconds + 0.5)  # SIGVTALRM is not caught
     if seconds:
         wall = seconds * patience if on_unix else seconds
         faulthandler.dump_traceback_later(wall, exit=True, file=sys.stderr)

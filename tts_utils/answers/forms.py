@@ -90,7 +90,7 @@ def proportional(a: tuple[Form, Form], b: tuple[Form, Form]) -> bool | None:
         if left.state != "known" or right.state != "known":
             return None
         pairs = zip(left.values, right.values, strict=True)
-        rows.append([None if x is None or y is None else _as_complex(x) - _as_complex(y) for x, y in pairs])
+        rows.append([None if x is None or y is None else as_complex(x) - as_complex(y) for x, y in pairs])
     both = [(x, y) for x, y in zip(*rows, strict=True) if x is not None and y is not None]
     if len(both) < 3:
         return None
@@ -101,7 +101,8 @@ def proportional(a: tuple[Form, Form], b: tuple[Form, Form]) -> bool | None:
     return all(abs(x * y0 - y * x0) <= tolerance * abs(x0) * abs(y0) for x, y in both)
 
 
-def _as_complex(number: Number) -> complex:
+def as_complex(number: Number) -> complex:
+    """Return a number as a float of Python, infinite where it is too large for one."""
     try:
         return complex(ldexp(number[0], number[1]), ldexp(number[2], number[3]))
     except OverflowError:
@@ -116,5 +117,5 @@ def _agree(a: Number, b: Number, decimal: bool) -> bool:
         return True
     if not decimal or difference > 1e-5 * max(abs(x), abs(y)):
         return False
-    u, v = _as_complex(a), _as_complex(b)
+    u, v = as_complex(a), as_complex(b)
     return all(round(p, DECIMALS) == round(q, DECIMALS) for p, q in ((u.real, v.real), (u.imag, v.imag)))

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,9 @@ from pathlib import Path
 from tts_utils.answers.forms import BEYOND, OPEN, Form
 
 START_LIMIT = 120.0  # seconds; importing SymPy is slow on a cold disk
-PATIENCE = 10.0  # wall-clock seconds allowed for each second of processor time
+START_COST = 1.0  # processor seconds that a new process counts for, after the death of one
+TOGETHER = 32  # expressions sent at once, so that two processes need not wait for each other after each
+PATIENCE = 20.0  # wall-clock seconds allowed for each second of processor time
 MAX_CHARS = 1000  # of an expression: the near end never sends a longer one
 FAR_END = Path(__file__).with_name("far_end.py")
 _REMEMBERED = 1 << 16
@@ -54,21 +57,37 @@ class MathProcess:
         self.spent = 0.0
 
     def form(self, text: str, seconds: float) -> Form:
-        """Return the form of one expression; ``BEYOND`` where it takes longer than ``seconds``.
+        """Return the form of one expression; see :meth:`forms`."""
+        return self.forms([text], seconds)[text]
+
+    def forms(self, texts: Iterable[str], seconds: float, end: float = float("inf")) -> dict[str, Form]:
+        """Return the form of every expression; ``BEYOND`` for one that takes longer than ``seconds``.
 
         The seconds are of processor time, on systems that can count it (Windows counts wall-clock). Starting
-        the process, once, comes on top. Every expression is read once and remembered.
+        the process, once, comes on top. Every expression is read once and remembered; but what is not read
+        because :attr:`spent` has reached ``end`` is ``BEYOND`` for this call only.
 
         Raises:
             RuntimeError: math-verify is missing, or its process does not start.
         """
         self._after_a_fork()
         with self._lock:
-            if text not in self._forms:
-                self.parses += 1
-                reply = self._question({"read": text}, seconds) if len(text) <= MAX_CHARS else None
-                _remember(self._forms, text, BEYOND if reply is None else _as_form(reply))
-            return self._forms[text]
+            wanted = dict.fromkeys(texts)
+            new = [text for text in wanted if text not in self._forms]
+            found = {text: self._forms[text] for text in wanted if text in self._forms}
+            while new and self.spent < end:
+                if len(new[0]) > MAX_CHARS:
+                    found[new.pop(0)] = BEYOND
+                    continue
+                some = [text for text in new[:TOGETHER] if len(text) <= MAX_CHARS]
+                for text, reply in zip(
+                    some, self._replies([{"read": t} for t in some], seconds, end), strict=False
+                ):
+                    self.parses += 1
+                    found[text] = BEYOND if reply is None else _as_form(reply)
+                    _remember(self._forms, text, found[text])
+                    new.remove(text)
+            return {text: found.get(text, BEYOND) for text in wanted}
 
     def equal(self, a: str, b: str, seconds: float) -> bool:
         """Say whether math-verify holds ``a`` and ``b`` equal, either way round; not in ``seconds`` means no.
@@ -82,7 +101,7 @@ class MathProcess:
         with self._lock:
             if pair not in self._verdicts:
                 self.comparisons += 1
-                reply = self._question({"compare": pair}, seconds)
+                (reply,) = self._replies([{"compare": pair}], seconds)
                 _remember(self._verdicts, pair, reply is not None and reply["equal"])
             return self._verdicts[pair]
 
@@ -117,25 +136,29 @@ class MathProcess:
                 f"the process that compares answers did not start; see why: {' '.join(command)}"
             )
 
-    def _question(self, question: dict, seconds: float) -> dict | None:
-        """Send one question; its answer, or None when the process dies or the time is over."""
+    def _replies(self, questions: list[dict], seconds: float, end: float = float("inf")) -> list[dict | None]:
+        """Send questions together; return the reply to each, up to a None where the process ended.
+
+        It is ended where :attr:`spent` reaches ``end`` before the last reply.
+        """
         if self._process is None or self._process.poll() is not None:
             self._start()
+        terms = {"seconds": seconds, "patience": PATIENCE}
+        lines = [json.dumps(question | terms) + "\n" for question in questions]
+        replies: list[dict | None] = []
         try:
             with contextlib.suppress(BrokenPipeError):  # a death is seen below
-                line = json.dumps({**question, "seconds": seconds, "patience": PATIENCE})
-                self._process.stdin.write(line + "\n")
+                self._process.stdin.write("".join(lines))
                 self._process.stdin.flush()
-            deadline = time.monotonic() + PATIENCE * seconds + 1
-            if (report := self._report(deadline)) is not None:
-                self.spent += report["spent"]
-                return report
-        except BaseException:  # an interrupt: the late answer must not be taken for the next one's
+            while len(replies) < len(questions) and None not in replies and self.spent < end:
+                replies.append(self._report(time.monotonic() + PATIENCE * seconds + 2))
+                self.spent += replies[-1]["spent"] if replies[-1] else seconds + 0.5 + START_COST
+        except BaseException:  # an interrupt: a late reply must not be taken for the next one's
             self.stop()
             raise
-        self.spent += seconds
-        self.stop()
-        return None
+        if None in replies or len(replies) < len(questions):
+            self.stop()
+        return replies
 
     def _report(self, deadline: float) -> dict | None:
         """The next report; None when the process is dead or the time is over."""

@@ -72,7 +72,7 @@ def _both(parts: list[Region | None]) -> Region | None:
 
 
 def _inequality(text: str) -> Region | None:
-    sides = _SIGN.split(text)
+    sides = [side.strip() for side in _SIGN.split(text)]
     if len(sides) == 5:
         low, first, name, second, high = sides
         if not _NAME_ONLY.fullmatch(name) or _direction(first) != _direction(second) or not (low and high):

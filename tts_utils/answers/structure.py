@@ -7,6 +7,7 @@ a parser of mathematics: so ``\{1, 2\}`` never becomes an interval, nor ``x = 1,
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -60,6 +61,16 @@ def read(key: str) -> Node:
     if len(items) == 1:
         return _read_one(items[0])
     return _read_list(key, [_read_one(item) for item in items])
+
+
+def expressions(node: Node) -> Iterator[str]:
+    """Yield the expressions in an answer: what is left between brackets, commas and relation signs."""
+    if node.shape == "value" and not node.names:
+        yield node.text
+    for part in node.parts:
+        yield from expressions(part)
+    for low, _, high, _ in node.region or ():
+        yield from (low, high)
 
 
 def _read_list(key: str, nodes: list[Node]) -> Node:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 Pair = tuple[str, str]
@@ -31,6 +31,16 @@ class Verdicts:
             for notes in self._notes:
                 notes[pair] = verdict
         return verdict
+
+    @property
+    def is_noting(self) -> bool:
+        """Whether every verdict is wanted, also those that could be passed over."""
+        return bool(self._notes)
+
+    def hold_any(self, keys: Sequence[str]) -> bool:
+        """Say whether the verdict on a pair of these tidy answers was stored; then those that matter were."""
+        pairs = ((a, b) if a < b else (b, a) for n, a in enumerate(keys) for b in keys[:n])
+        return bool(self._stored) and any(pair in self._stored for pair in pairs)
 
     def remember(self, verdicts: Mapping[Pair, bool]) -> None:
         """Take verdicts that were stored."""

@@ -47,9 +47,8 @@ def judge_dial(
     scale = alt.Scale(domain=[low, high], nice=False, padding=10)
     quality = alt.X("auc:Q", title=TITLE, axis=alt.Axis(format=".2f", grid=False, tickCount=6), scale=scale)
     artificial = alt.datum.kind == "artificial"
-    lines = _banded(
-        shown, names, "auc", "accuracy", quality, "accuracy", "method", TITLE, ".2f", height, only=artificial
-    )
+    what = (names, "auc", "accuracy", quality, "accuracy", "method", TITLE, ".2f", height)
+    lines = _banded(shown, *what, points=False, only=artificial)
     base = alt.Chart(shown, height=height, width="container")
     colour = alt.Color(
         "series:N", sort=labels, scale=alt.Scale(domain=labels, range=[s.colour for s in styles])

@@ -186,8 +186,28 @@ def with_detail(
     return chart + text
 
 
+def _harmless(part: Any) -> Any:
+    """A chart, or a part of one, with every text in it inert: names too come from files of others."""
+    if isinstance(part, str):
+        return inert(part)
+    if isinstance(part, pd.DataFrame):
+        texts = [name for name in part.columns if not pd.api.types.is_numeric_dtype(part[name])]
+        return part.assign(**{name: part[name].map(_harmless) for name in texts}) if texts else part
+    if isinstance(part, list):
+        return [_harmless(item) for item in part]
+    if isinstance(part, dict):
+        return {key: _harmless(value) for key, value in part.items()}
+    if isinstance(part, alt.SchemaBase):
+        found = part.copy(deep=False)
+        # Altair's own setattr would make a property of it.
+        object.__setattr__(found, "_kwds", {key: _harmless(value) for key, value in part._kwds.items()})
+        return found
+    return part
+
+
 def dress(chart: Any, description: str, bottom: int = 5) -> Any:
     """The look of every chart, what a screen reader says of it, and a menu that saves the picture."""
+    chart = _harmless(chart)
     actions = {"export": True, "source": False, "compiled": False, "editor": False}
     return (
         chart.properties(

@@ -55,6 +55,8 @@ def sample(
     config = sampling_of(temperature, seed, greedy, max_tokens, top_p)
     fill.refuse_copies(n or 1, config)
     loaded = problems.load_problems(dataset)
+    if source := loaded[0].meta.get("source"):  # of a Hub set: its configuration and split
+        typer.echo(f"{len(loaded):,} problems of {source}", err=True)
     _say_where()
     with Progress() as bar:
         filled = store.fill_samples(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from tts_utils import checkpoints, data_folder, problems, protocols, store
+from tts_utils import checkpoints, complaints, data_folder, problems, protocols, store
 from tts_utils.recipes import RecipeError
 
 KNOWN_ERRORS = (
@@ -40,6 +40,10 @@ def says_what_is_wrong(run: Callable) -> Callable:
                 "pip install -r requirements-lab.txt (CPU) or requirements-gpu.txt (GPU)",
                 err=True,
             )
+        except Exception as exc:
+            if (words := complaints.sentence(exc)) is None:
+                raise
+            typer.echo(f"tts: {words}", err=True)
         except KeyboardInterrupt:
             typer.echo(
                 "tts: stopped; finished batches are kept, the same command goes on from there", err=True

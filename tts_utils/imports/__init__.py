@@ -72,9 +72,11 @@ def import_run(
     *,
     config: SamplingConfig | None = None,
     licence: str = "",
+    accept: bool = False,
     data: Path | None = None,
 ) -> Imported:
-    """Store a run under a policy's and a PRM's name; the same run again changes nothing.
+    """Store a run under a policy's and a PRM's name, with what is odd about it; the same run again changes
+    nothing.
 
     Args:
         run: as :func:`read_search_and_learn` or :func:`read_records` returns it.
@@ -85,10 +87,12 @@ def import_run(
         prm: the name of the PRM whose scores the run holds.
         config: how the run was sampled; None assumes the source's own default.
         licence: the licence of the file, noted with its sha256 in the manifest.
+        accept: store the run even where most completions do not fit their problems.
         data: the data directory; None means ``data_dir()``.
 
     Raises:
-        BadImport: a problem is not the one stored under its id, the set is unknown, or the PRM has no name.
+        BadImport: a problem is not the one stored under its id, the set is unknown, the PRM has no name, or
+            most completions do not fit their problems; nothing is stored then.
         StoreError: the tables hold other rows already.
     """
     data = data_dir() if data is None else data
@@ -96,6 +100,13 @@ def import_run(
         raise BadImport(f"{run.name} holds step scores; name the PRM that gave them with --prm")
     problems, content = _problem_set(run, dataset, data)
     graded = [import_grading.grade(q, p) for q, p in zip(run.questions, _matched(run, problems), strict=True)]
+    known = len(problems)
+    findings = [
+        Finding("problems of the set that the file does not cover", known - len(run.questions), known),
+        *import_checks.examine(run, graded),
+    ]
+    if not accept:
+        _refuse_misfits(run, findings)
     revision = f"{IMPORTED} {run.sha256[:12]}"  # so that no live model adds to these rows
     sources = {
         "import_sha256": run.sha256,
@@ -120,11 +131,7 @@ def import_run(
     for table, rows, made_from in tables:
         table_files.append(table, rows, data, sources=made_from)
         table_files.compact(table, data)
-    known = len(problems)
-    findings = [
-        Finding("problems of the set that the file does not cover", known - len(run.questions), known),
-        *import_checks.examine(run, graded),
-    ]
+    _note(samples, findings, data)
     given = sum(o.scores is not None for q in run.questions for o in q.outputs)
     return Imported(
         samples=samples,
@@ -139,6 +146,7 @@ def import_run(
 
 def _rows(graded: Sequence[Graded]) -> tuple[list[dict], list[dict]]:
     samples, scores = [], []
+    scored = any(output.scores is not None for g in graded for output in g.question.outputs)
     for g in graded:
         for i, output in enumerate(g.question.outputs):
             key = {"problem_id": g.problem.problem_id, "sample": i}
@@ -153,14 +161,31 @@ def _rows(graded: Sequence[Graded]) -> tuple[list[dict], list[dict]]:
                     "correct": g.correct[i],
                 }
             )
-            if output.scores is None:
-                continue
-            if not g.unfit[i]:
-                scores.append(key | {"scores": list(output.scores), "num_prm_tokens": UNKNOWN_TOKENS})
-            elif not g.answers[i]:
-                # Without an answer no rule can choose it, so the pool is read whole; with one, no row.
-                scores.append(key | {"scores": [], "num_prm_tokens": UNKNOWN_TOKENS})
+            # One without usable scores has a row without, so that the pool is read whole; it casts no vote.
+            if scored:
+                scores.append(key | {"scores": list(g.scores[i]), "num_prm_tokens": UNKNOWN_TOKENS})
     return samples, scores
+
+
+def _refuse_misfits(run: Run, findings: Sequence[Finding]) -> None:
+    """Raise BadImport where most completions are about other problems: rows of such a file are shifted."""
+    found = next(finding for finding in findings if finding.name == import_checks.MISFITS)
+    if 2 * found.count > found.of:
+        raise BadImport(
+            f"{run.name}: {found.count} of {found.of} completions do not fit their problem "
+            f"({found.where[0]}, by its words), so they probably stand beside the wrong problems; nothing is "
+            "stored. Align them, or import it as it is with --accept"
+        )
+
+
+def _note(table: Table, findings: Sequence[Finding], data: Path) -> None:
+    """Keep what was found with the table's entry in the manifest, where ``tts report`` reads it."""
+    odd = [
+        {"name": f.name, "count": f.count, "of": f.of, "note": f.note} for f in findings if f.count and f.odd
+    ]
+    with manifest.locked(data):
+        entry = manifest.load(data)[table.relative]
+        manifest.save_entries(data, {table.relative: entry | {"findings": odd}})
 
 
 def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...], bytes | None]:

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from tts_utils import answers, voting
 from tts_utils.imports.files import RECORDS, Output, Run
 from tts_utils.imports.grading import Graded, as_arrays, string_match
-from tts_utils.mdp import MAX_STEPS
+from tts_utils.mdp import MAX_STEPS, split_steps
 
+CHAT_MARKS = re.compile(
+    r"<\|(?:start_header_id|end_header_id|eot_id|begin_of_text|end_of_text|im_start|im_end|endoftext|system"
+    r"|user|assistant)\|>|<｜(?:User|Assistant|begin▁of▁sentence|end▁of▁sentence)｜>|\[/?INST\]|</?s>"
+)
+"""What chat templates set around turns; in a completion it is a fault of whoever made it."""
+
+MISFITS = "completions that do not fit their problem"
 MISFIT_RATIO = 1 / 3
 """A completion is flagged when its similarity to its own problem is below this share of that to another."""
 
@@ -24,13 +31,17 @@ _SELECTIONS = {"naive": "prm_max", "weighted": "prm_vote", "maj": "majority"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: in how many of how many cases, a remark, and where (problem, or "problem #sample")."""
+    """One check: in how many of how many cases, a remark, where (problem, or "problem #sample").
+
+    ``odd`` says whether a case of it is a fault, which stays with the run.
+    """
 
     name: str
     count: int
     of: int
     note: str = ""
     where: tuple[str, ...] = ()
+    odd: bool = True
 
 
 def examine(run: Run, graded: Sequence[Graded]) -> list[Finding]:
@@ -48,7 +59,7 @@ def examine(run: Run, graded: Sequence[Graded]) -> list[Finding]:
             f"(ours: {right} of {sum(len(g.correct) for g in graded)}), not that of a vote over the records"
         )
         findings.append(
-            Finding("records' own majority_vote right", round(sum(verdicts)), len(verdicts), note)
+            Finding("records' own majority_vote right", round(sum(verdicts)), len(verdicts), note, odd=False)
         )
     return findings
 
@@ -71,7 +82,7 @@ def _of_completions(graded: Sequence[Graded]) -> Iterator[Finding]:
     yield Finding("same completion under several problems", len(shared), total, "", shared)
     misfits = tuple(f"{_at(g, i)} (fits {other})" for g, i, other in _misfits(graded))
     note = f"words of another problem, under {MISFIT_RATIO:.2f} as similar to its own"
-    yield Finding("completions that do not fit their problem", len(misfits), total, note, misfits)
+    yield Finding(MISFITS, len(misfits), total, note, misfits)
     counts = [(g, i, o.text, o.num_tokens) for g in graded for i, o in enumerate(g.question.outputs)]
     missing = tuple(_at(g, i) for g, i, _, n in counts if n is None or n < 0)
     yield Finding("token counts missing", len(missing), total, "stored as -1: not known", missing)
@@ -79,6 +90,10 @@ def _of_completions(graded: Sequence[Graded]) -> Iterator[Finding]:
     yield Finding("token counts of 0 for a text", len(zero), total, "stored as -1: not known", zero)
     empty = tuple(_at(g, i) for g, i, text in texts if not text.strip())
     yield Finding("empty completions", len(empty), total, "", empty)
+    marked = tuple(_at(g, i) for g, i, text in texts if CHAT_MARKS.search(text))
+    alone = sum(_only_marks("".join(split_steps(text)[:1])) for _, _, text in texts)
+    note = f"their first step is nothing else in {alone}, and is scored as a step" if alone else ""
+    yield Finding("completions holding chat markup", len(marked), total, note, marked)
     deep = tuple(_at(g, i) for g in graded for i, n in enumerate(g.num_steps) if n > MAX_STEPS)
     yield Finding(f"completions of more than {MAX_STEPS} steps", len(deep), total, "", deep)
 
@@ -90,8 +105,11 @@ def _of_scores(graded: Sequence[Graded]) -> Iterator[Finding]:
     total = sum(len(g.answers) for g in graded)
     without = total - len(scored)
     yield Finding("completions without step scores", without, total)
+    folded = tuple(_at(g, i) for g, i, scores in scored if not g.unfit[i] and len(scores) != len(g.scores[i]))
+    note = "a blank piece had a score of its own; its step has that of its text" if folded else ""
+    yield Finding("step scores with blank pieces folded in", len(folded), len(scored), note, folded)
     unfit = tuple(f"{_at(g, i)}: {g.unfit[i]}" for g, i, _ in scored if g.unfit[i])
-    note = "kept as samples, their scores left out"
+    note = "kept as samples that have no scores and cast no vote under a PRM"
     yield Finding(
         "step scores that do not fit the steps", len(unfit), len(scored), note if unfit else "", unfit
     )
@@ -118,11 +136,12 @@ def _of_answers(graded: Sequence[Graded]) -> Iterator[Finding]:
     ]
     none = tuple(at for at, answer, _, _ in cases if not answer)
     yield Finding("completions without a final answer", len(none), len(cases), "wrong, and no vote", none)
-    yield Finding("right by string match", sum(match for *_, match in cases), len(cases))
+    yield Finding("right by string match", sum(match for *_, match in cases), len(cases), odd=False)
     more = tuple(at for at, _, ok, match in cases if ok and not match)
     fewer = tuple(at for at, _, ok, match in cases if match and not ok)
     right = sum(ok for _, _, ok, _ in cases)
-    yield Finding("right by our grader", right, len(cases), f"{len(more)} of them not by string match", more)
+    note = f"{len(more)} of them not by string match"
+    yield Finding("right by our grader", right, len(cases), note, more, odd=False)
     yield Finding("right by string match, wrong by our grader", len(fewer), len(cases), "", fewer)
 
 
@@ -130,7 +149,7 @@ def _of_records(graded: Sequence[Graded]) -> Iterator[Finding]:
     outputs = [output for g in graded for output in g.question.outputs]
     marked = sum(output.steps is not None for output in outputs)
     note = "texts as their policy wrote them, up to white space around steps" if marked else ""
-    yield Finding("step marks turned into blank lines", marked, len(outputs), note)
+    yield Finding("step marks turned into blank lines", marked, len(outputs), note, odd=False)
     told = [g for g in graded if all(o.spent is not None and o.spent >= 0 for o in g.question.outputs)]
     spent = sum(output.spent for g in told for output in g.question.outputs)
     paths = sum(output.num_tokens or 0 for g in told for output in g.question.outputs)
@@ -140,7 +159,8 @@ def _of_records(graded: Sequence[Graded]) -> Iterator[Finding]:
         if told
         else ""
     )
-    yield Finding("problems that say what all their searches spent", len(told), len(graded), note)
+    name = "problems that say what all their searches spent"
+    yield Finding(name, len(told), len(graded), note, odd=False)
 
 
 def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:
@@ -162,7 +182,8 @@ def _of_predictions(graded: Sequence[Graded]) -> Iterator[Finding]:
     )
     with_pred = [g for g in graded if "pred" in g.question.predictions]
     first = [g for g in with_pred if g.question.predictions["pred"] == _top_text(g)]
-    yield Finding("pred is the completion of highest last-step score", len(first), len(with_pred))
+    name = "pred is the completion of highest last-step score"
+    yield Finding(name, len(first), len(with_pred), odd=False)
     ids, scores = as_arrays(graded, "equivalence", how)
     lenient = [
         replace(
@@ -222,6 +243,12 @@ def _misfits(graded: Sequence[Graded]) -> Iterator[tuple[Graded, int, str]]:
             other = int(similar[text].argmax())
             if similar[text][own] < MISFIT_RATIO * similar[text][other]:
                 yield g, i, graded[other].problem.problem_id
+
+
+def _only_marks(step: str) -> bool:
+    """Whether a step is chat markup and nothing else but the name of a role."""
+    rest = CHAT_MARKS.sub("", step)
+    return rest != step and rest.strip() in ("", "system", "user", "assistant")
 
 
 def _finite(scores: Sequence[float]) -> bool:

@@ -17,8 +17,12 @@ Dataset = Annotated[
 ]
 Prm = Annotated[str, typer.Option("--prm", help="Name of the PRM whose step scores the file holds.")]
 Licence = Annotated[str, typer.Option("--licence", help="Licence of the file, noted in the manifest.")]
-Temperature = Annotated[float | None, typer.Option(help="How it was sampled [default: the source's own].")]
+Temperature = Annotated[float | None, typer.Option(help="How it was sampled (default: the source's own).")]
 MaxTokens = Annotated[int | None, typer.Option(help="Limit on tokens it was sampled with.")]
+Accept = Annotated[
+    bool,
+    typer.Option("--accept", help="Store the run even where most completions do not fit their problems."),
+]
 
 
 def commands(guard: Callable[[Callable], Callable]) -> typer.Typer:
@@ -32,14 +36,17 @@ def commands(guard: Callable[[Callable], Callable]) -> typer.Typer:
 def search_and_learn(
     file: Annotated[Path, typer.Argument(help="The .jsonl file that search-and-learn wrote.")],
     policy: Policy,
-    prm: Prm,
     dataset: Dataset,
+    prm: Prm = "",
     licence: Licence = "",
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
+    accept: Accept = False,
 ) -> None:
     """Import the output of search-and-learn and report what is odd about it."""
-    _import(imports.read_search_and_learn(file), dataset, policy, prm, licence, temperature, max_tokens)
+    _import(
+        imports.read_search_and_learn(file), dataset, policy, prm, licence, temperature, max_tokens, accept
+    )
 
 
 def records(
@@ -50,9 +57,10 @@ def records(
     licence: Licence = "",
     temperature: Temperature = None,
     max_tokens: MaxTokens = None,
+    accept: Accept = False,
 ) -> None:
     """Import the record files of the paper's code, pooled per question, and vote over them."""
-    _import(imports.read_records(folder), dataset, policy, prm, licence, temperature, max_tokens)
+    _import(imports.read_records(folder), dataset, policy, prm, licence, temperature, max_tokens, accept)
 
 
 def _import(
@@ -63,6 +71,7 @@ def _import(
     licence: str,
     temperature: float | None,
     max_tokens: int | None,
+    accept: bool,
 ) -> None:
     assumed = imports.ASSUMED[run.source]
     config = None
@@ -74,7 +83,7 @@ def _import(
             )
         except ValueError as exc:
             raise typer.BadParameter(str(exc)) from exc
-    done = imports.import_run(run, dataset, policy, prm, config=config, licence=licence)
+    done = imports.import_run(run, dataset, policy, prm, config=config, licence=licence, accept=accept)
     for line in _lines(run, done, assumed=config is None):
         typer.echo(line)
 

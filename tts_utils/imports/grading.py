@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tts_utils import answers, voting
 from tts_utils.imports.files import Output, Question
-from tts_utils.mdp import split_steps
+from tts_utils.mdp import SEPARATOR, split_steps
 from tts_utils.metrics import accuracy_interval
 from tts_utils.records import Problem
 
@@ -27,6 +27,7 @@ class Graded:
         num_steps: steps of each completion, as :func:`tts_utils.mdp.split_steps` cuts it.
         answers: the final answer of each, "" where there is none.
         correct: whether it is right.
+        scores: the step scores of each, one per step; () where it has none that can be used.
         unfit: why its step scores cannot be used; "" where they can.
     """
 
@@ -35,6 +36,7 @@ class Graded:
     num_steps: tuple[int, ...]
     answers: tuple[str, ...]
     correct: tuple[bool, ...]
+    scores: tuple[tuple[float, ...], ...]
     unfit: tuple[str, ...]
 
 
@@ -43,9 +45,10 @@ def grade(question: Question, problem: Problem) -> Graded:
     texts = [output.text for output in question.outputs]
     found = [answers.extract_answer(text) for text in texts]
     steps = [split_steps(text) for text in texts]
-    unfit = tuple(_unfit(o, s) for o, s in zip(question.outputs, steps, strict=True))
+    fitted = [fit_scores(o, s) for o, s in zip(question.outputs, steps, strict=True)]
+    scores, unfit = zip(*fitted, strict=True)
     correct = tuple(answers.grade(answer, problem.answer) for answer in found)
-    return Graded(problem, question, tuple(map(len, steps)), tuple(found), correct, unfit)
+    return Graded(problem, question, tuple(map(len, steps)), tuple(found), correct, scores, unfit)
 
 
 def voted(graded: Sequence[Graded]) -> pd.DataFrame:
@@ -78,23 +81,37 @@ def as_arrays(
     scores = np.zeros((len(graded), size))
     for row, g in enumerate(graded):
         ids[row, : len(g.answers)] = answers.group_answers(g.answers, by=grouping)
-        for i, output in enumerate(g.question.outputs):
-            if how is not None and (g.unfit[i] or not output.scores):
+        for i, step_scores in enumerate(g.scores):
+            if how is not None and not step_scores:
                 ids[row, i] = -1
             elif how is not None:
-                scores[row, i] = voting.aggregate(output.scores, how)
+                scores[row, i] = voting.aggregate(step_scores, how)
     return ids, scores
 
 
-def _unfit(output: Output, steps: tuple[str, ...]) -> str:
-    scores, marked = output.scores, steps if output.steps is None else output.steps
+def fit_scores(output: Output, steps: tuple[str, ...]) -> tuple[tuple[float, ...], str]:
+    r"""The scores of a completion, one for each of its steps, and why there are none where they do not fit.
+
+    A source may cut blank pieces off as steps of their own (search-and-learn cuts at every blank line) and
+    score them. Here they belong to the step before, whose score is that of its piece with text.
+
+    >>> fit_scores(Output("A\n\n\n\nB", (0.9, 0.8, 0.7)), ("A\n\n\n\n", "B"))
+    ((0.9, 0.7), '')
+    """
+    scores = output.scores
     if scores is None:
-        return "no step scores"
-    if len(scores) != len(marked):
-        return f"{len(scores)} scores for {len(marked)} steps"
-    if [step.strip() for step in steps] != [step.strip() for step in marked]:
-        return "a step is blank or holds a blank line"
-    return "" if all(0 <= score <= 1 for score in scores) else "a score outside [0, 1]"
+        return (), "no step scores"
+    pieces = output.text.split(SEPARATOR) if output.steps is None else output.steps
+    if output.steps is not None or len(scores) != len(steps):
+        if len(scores) != len(pieces):
+            return (), f"{len(scores)} scores for {len(steps)} steps"
+        whole = [k for k, piece in enumerate(pieces) if piece.strip()] or [len(pieces) - 1]
+        if [pieces[k].strip() for k in whole] != [step.strip() for step in steps]:
+            return (), "a step holds a blank line"
+        scores = tuple(scores[k] for k in whole)
+    if not all(0 <= score <= 1 for score in scores):
+        return (), "a score outside [0, 1]"
+    return scores, ""
 
 
 def string_match(output: Output, problem: Problem) -> bool:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from tts_utils.backends import COUNT, FAMILY, RETRIES, SECONDS, TEXT, check_backend, check_options
-from tts_utils.checkpoints import find_model, load_config, load_tokenizer, reading, revision_of, settings_of
+from tts_utils.backends import ANY_COUNT, COUNT, FAMILY, SECONDS, TEXT, check_backend, check_options
+from tts_utils.checkpoints import (
+    find_model,
+    load_config,
+    load_tokenizer,
+    reading,
+    refuse_pickles,
+    refuse_stateful,
+    revision_of,
+    settings_of,
+)
 from tts_utils.protocols import BackendError, Policy
 
 OPTIONS = {
@@ -13,7 +22,7 @@ OPTIONS = {
         "family": FAMILY,
         "concurrency": COUNT,
         "timeout": SECONDS,
-        "retries": RETRIES,
+        "retries": ANY_COUNT,
         "pause": SECONDS,
         "key": TEXT,
     },
@@ -60,7 +69,7 @@ def load_policy(
         )
     source = find_model(name_or_path)
     policy = _load(source, name or name_or_path, device, backend, server_url, options)
-    policy.settings = settings_of(source)
+    policy.settings = settings_of(source, policy.family)
     return policy
 
 
@@ -74,10 +83,10 @@ def _load(source: str, name: str, device: str | None, backend: str, server_url: 
     if backend == "vllm":
         from tts_utils.policies.vllm import load_vllm_policy
 
-        return load_vllm_policy(source, name, **facts | options)
+        return load_vllm_policy(source, name, **facts, **options)
     from tts_utils.policies.server import load_server_policy
 
-    return load_server_policy(source, name, server_url, **facts | options)
+    return load_server_policy(source, name, server_url, **facts, **options)
 
 
 def load_checkpoint(source: str, device: str | None = None):
@@ -86,7 +95,8 @@ def load_checkpoint(source: str, device: str | None = None):
     On a CPU in float32; on a GPU in the checkpoint's own type.
 
     Raises:
-        UnknownModel: there is no such model, or it cannot be fetched, read, or put on that device.
+        UnknownModel: there is no such model, it cannot be fetched, read, or put on that device, it has no
+            safetensors, or it is of a kind that does not keep every token of its past.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -94,8 +104,13 @@ def load_checkpoint(source: str, device: str | None = None):
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if device == "cpu" else "auto"
     tokenizer = load_tokenizer(source)
+    config = load_config(source)
+    refuse_pickles(source)
     with reading(source):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype).to(device)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        ).to(device)
+    refuse_stateful(model, source)
     return tokenizer, model.eval()
 
 
@@ -112,5 +127,5 @@ def num_params_of(source: str) -> int:
     from transformers import AutoModelForCausalLM
 
     with reading(source), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return sum(p.numel() for p in model.parameters())

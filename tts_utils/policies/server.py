@@ -2,126 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import os
-import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from tts_utils.checkpoints import load_config, load_tokenizer
-from tts_utils.policies.requests import Request, context_length, continuation_of, sample_each
+from tts_utils.policies.http import Server
+from tts_utils.policies.requests import (
+    Request,
+    context_length,
+    continuation_of,
+    request_seed,
+    sample_each,
+)
 from tts_utils.prompts import Family, family_of, state_ids
 from tts_utils.protocols import BackendError
 from tts_utils.records import Continuation, SamplingConfig, State
 
-KEY_VARIABLE = "TTS_SERVER_KEY"
-"""Environment variable that holds the server's key, where it wants one."""
+__all__ = ["Server", "ServerPolicy", "find_served_model", "load_server_policy"]
 
-BUSY = (429, 500, 502, 503, 504)
+PROBE = SamplingConfig(temperature=2.0, max_tokens=64)
+"""How it is asked whether a server heeds seeds: so hot that two draws of a model never are the same."""
 
-
-class Server:
-    """JSON over HTTP to one address, with kept connections, retries, and errors that say where and what.
-
-    Args:
-        url: for example "http://127.0.0.1:8000/v1".
-        timeout: seconds to wait for an answer.
-        retries: further attempts after a failed connection or a busy server's answer.
-        pause: seconds before the first of them; doubled before each next one.
-        key: sent as the bearer token; None means the environment variable ``TTS_SERVER_KEY``.
-    """
-
-    def __init__(
-        self, url: str, timeout: float = 3600, retries: int = 4, pause: float = 0.5, key: str | None = None
-    ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BackendError(f"{url!r} is no server address; write it as http://127.0.0.1:8000/v1")
-        self.url = url.rstrip("/")
-        self._parts = parts
-        self._timeout = timeout
-        self._retries = retries
-        self._pause = pause
-        key = os.environ.get(KEY_VARIABLE, "") if key is None else key
-        self._headers = {"Content-Type": "application/json"} | (
-            {"Authorization": f"Bearer {key}"} if key else {}
-        )
-        self._idle: list[http.client.HTTPConnection] = []
-        self._busy: set[http.client.HTTPConnection] = set()
-
-    def ask(
-        self, path: str, body: dict[str, Any] | None = None, given_up: threading.Event | None = None
-    ) -> dict[str, Any]:
-        """Answer of GET ``path``, or of POST with ``body``; no further attempt once ``given_up`` is set.
-
-        Raises:
-            BackendError: no connection after all attempts, an error status, or an answer that is no JSON
-                object.
-        """
-        wrong = ""
-        given_up = given_up or threading.Event()
-        for attempt in range(self._retries + 1):
-            if attempt and given_up.wait(self._pause * 2 ** (attempt - 1)):
-                break
-            try:
-                status, content = self._exchange(path, body)
-            except (OSError, http.client.HTTPException) as exc:
-                wrong = f"{type(exc).__name__}: {exc}"
-                continue
-            if status in BUSY:
-                wrong = f"status {status}: {_shown(content)}"
-                continue
-            if status != 200:
-                raise BackendError(f"{self.url}{path} answers with status {status}: {_shown(content)}")
-            try:
-                answer = json.loads(content)
-            except ValueError:
-                answer = None
-            if not isinstance(answer, dict):
-                raise BackendError(f"{self.url}{path} answers with no JSON object: {_shown(content)}")
-            return answer
-        raise BackendError(
-            f"{self.url}{path} cannot be reached ({wrong}), tried {self._retries + 1} times; is the server "
-            "running, and is the address right? What was finished before is kept"
-        )
-
-    def hang_up(self) -> None:
-        """Close every connection; threads that wait for an answer fail at once. A later ask connects anew."""
-        for connection in list(self._busy):
-            with contextlib.suppress(OSError, AttributeError):  # closed by its own thread meanwhile
-                connection.sock.shutdown(socket.SHUT_RDWR)
-        while self._idle:
-            self._idle.pop().close()
-
-    def _exchange(self, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            secure = self._parts.scheme == "https"
-            connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-            connection = connect(self._parts.hostname, self._parts.port, timeout=self._timeout)
-        data = None if body is None else json.dumps(body).encode()
-        where = self._parts.path.rstrip("/") + path
-        kept = False
-        self._busy.add(connection)
-        try:
-            connection.request("GET" if body is None else "POST", where, data, self._headers)
-            response = connection.getresponse()
-            content = response.read()
-            kept = not response.will_close
-            return response.status, content
-        finally:
-            self._busy.discard(connection)
-            if kept:
-                self._idle.append(connection)
-            else:
-                connection.close()
+PROBES = 4
 
 
 def find_served_model(server: Server, names: Sequence[str]) -> dict[str, Any]:
@@ -131,9 +36,12 @@ def find_served_model(server: Server, names: Sequence[str]) -> dict[str, Any]:
         BackendError: there is none, or more than one; the message lists what the server has.
     """
     listed = server.ask("/models").get("data")
-    if not isinstance(listed, list) or not all(isinstance(m, dict) and "id" in m for m in listed):
+    if not isinstance(listed, list) or not all(
+        isinstance(m, dict) and isinstance(m.get("id"), str) and isinstance(m.get("root"), str | None)
+        for m in listed
+    ):
         raise BackendError(f"{server.url}/models answers with no list of models")
-    called = {m["id"]: {str(m["id"]), str(m.get("root") or m["id"])} for m in listed}
+    called = {m["id"]: {m["id"], m.get("root") or m["id"]} for m in listed}
     exact = [m for m in listed if called[m["id"]] & set(names)]
     last = {PurePosixPath(name).name for name in names}
     loose = [m for m in listed if {PurePosixPath(c).name for c in called[m["id"]]} & last]
@@ -179,7 +87,11 @@ def load_server_policy(
     finally:
         server.hang_up()
     config = load_config(source)
-    limit = min(context_length(config), int(model.get("max_model_len") or context_length(config)))
+    limit, served = context_length(config), model.get("max_model_len")
+    if served is not None:
+        if type(served) is not int or served < 1:
+            raise BackendError(f"{server.url}/models gives max_model_len={served!r:.80}, no number of tokens")
+        limit = min(limit, served)
     tokenizer = load_tokenizer(source)
     family = family or family_of(tokenizer, config.architectures)
     return ServerPolicy(
@@ -191,8 +103,11 @@ class ServerPolicy:
     """A causal language model behind a server; prompts are sent as token ids, so turns continue exactly.
 
     Every sample is a request of its own with a seed of its own, the same seed as in
-    :class:`tts_utils.policies.vllm.VLLMPolicy`.
+    :class:`tts_utils.policies.vllm.VLLMPolicy`. Nothing the server says is believed unless it is of its type
+    and possible.
     """
+
+    settings = ""
 
     def __init__(
         self,
@@ -215,6 +130,9 @@ class ServerPolicy:
         self.family = family
         self.limit = limit
         self.concurrency = concurrency
+        self._longest = max(map(len, tokenizer.get_vocab()))  # characters of a token
+        self._heeds_seeds = False  # once that was seen
+        self._drawn: dict[tuple[int, ...], tuple[int | None, str]] = {}  # prompt -> a seed and its text
 
     def prompt_ids(self, state: State) -> list[int]:
         """Token ids of the state: the chat prompt, then the policy's own text continued as it stands."""
@@ -226,7 +144,8 @@ class ServerPolicy:
         """Sample n continuations of every state, ``concurrency`` of them at a time; see ``protocols.Policy``.
 
         Raises:
-            BackendError: a request fails for good; the others are given up.
+            BackendError: a request fails for good, and the others are given up; or the server gives the same
+                text whatever the seed.
         """
 
         def answer(requests: list[Request]) -> list[Continuation]:
@@ -248,7 +167,10 @@ class ServerPolicy:
                 wait(futures, return_when=FIRST_EXCEPTION)
                 if wrong:
                     raise wrong[0]
-                return [future.result() for future in futures]
+                answers = [future.result() for future in futures]
+                if not self._heeds_seeds:
+                    self._refuse_copies(requests, answers)
+                return answers
             finally:  # after an error or an interrupt, what is under way is cut, not waited for
                 given_up.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -282,37 +204,83 @@ class ServerPolicy:
             body["seed"] = request.seed
         if config.stop:
             body["stop"] = list(config.stop)
+        if config is PROBE:
+            body["ignore_eos"] = True
         reply = self.server.ask("/completions", body, given_up)
-        try:
-            (choice,) = reply["choices"]
-            text, reason = str(choice["text"]), choice["finish_reason"]
-            num_read, num_tokens = (int(reply["usage"][f"{k}_tokens"]) for k in ("prompt", "completion"))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise BackendError(f"{where}: the answer lacks text, finish_reason or usage ({exc!r})") from exc
+        text, num_tokens, reason = self._checked(reply, request, where)
+        # vLLM says stop_reason, SGLang matched_stop; the one that is not null counts.
+        said = [reply["choices"][0][k] for k in ("stop_reason", "matched_stop") if k in reply["choices"][0]]
+        if not said and config.stop and reason == "stop":
+            raise BackendError(
+                f"{where}: the server does not say whether a stop string or the model ended the text (vLLM's "
+                "stop_reason, SGLang's matched_stop), so steps and ends cannot be told apart"
+            )
+        stopped_by = next((value for value in said if value is not None), None)
+        if not (stopped_by is None or type(stopped_by) is int or stopped_by in config.stop):
+            raise BackendError(f"{where}: the server names {stopped_by!r:.80} as what ended the text")
+        return continuation_of(request, text, num_tokens, reason, stopped_by, config.stop)
+
+    def _checked(self, reply: dict[str, Any], request: Request, where: str) -> tuple[str, int, str]:
+        """Text, tokens and finish reason of an answer, once each is of its type and possible."""
+        choices, usage = reply.get("choices"), reply.get("usage")
+        if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+            raise BackendError(f"{where}: the answer lacks its one choice, got {choices!r:.200}")
+        text, reason = choices[0].get("text"), choices[0].get("finish_reason")
+        usage = usage if isinstance(usage, dict) else {}
+        num_read, num_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        for name, value, kind in (
+            ("text", text, str),
+            ("finish_reason", reason, str),
+            ("usage.prompt_tokens", num_read, int),
+            ("usage.completion_tokens", num_tokens, int),
+        ):
+            if type(value) is not kind:
+                raise BackendError(
+                    f"{where}: the answer lacks text, finish_reason or usage: {name} is {value!r:.80}, "
+                    f"no {kind.__name__}"
+                )
         if num_read != len(request.prompt):
             raise BackendError(
                 f"{where}: the server read {num_read} tokens where {len(request.prompt)} were sent; it does "
                 "not continue token ids as they are"
             )
-        said = next((choice[key] for key in ("stop_reason", "matched_stop") if key in choice), _NOT_SAID)
-        if said is _NOT_SAID and config.stop and reason == "stop":
+        if not bool(text) <= num_tokens <= request.max_tokens:
             raise BackendError(
-                f"{where}: the server does not say whether a stop string or the model ended the text (vLLM's "
-                "stop_reason, SGLang's matched_stop), so steps and ends cannot be told apart"
+                f"{where}: the server counts {num_tokens} tokens for a text of {len(text)} characters, of "
+                f"which {request.max_tokens} were allowed; its counts cannot be relied on"
             )
-        said = None if said is _NOT_SAID else said
-        return continuation_of(request, text, num_tokens, reason, said, config.stop)
+        if len(text) > num_tokens * self._longest:
+            raise BackendError(
+                f"{where}: {num_tokens} tokens cannot make a text of {len(text):,} characters; the longest "
+                f"token has {self._longest}"
+            )
+        return text, num_tokens, reason
 
+    def _refuse_copies(self, requests: Sequence[Request], answers: Sequence[Continuation]) -> None:
+        """Raise BackendError where the server draws alike whatever the seed.
 
-_NOT_SAID = object()
+        Two draws of a state that are the same prove nothing, as a policy may be sure of itself. Such a state
+        is drawn from again, at a temperature at which nobody is; one look that finds draws to differ is
+        enough.
+        """
+        for request, answer in zip(requests, answers, strict=True):
+            seed, text = self._drawn.setdefault(request.prompt, (request.seed, answer.text))
+            self._heeds_seeds |= seed != request.seed and text != answer.text
+        for request in requests:
+            if not self._heeds_seeds and request.seed != self._drawn[request.prompt][0]:
+                self._probe(request)
+        if self._heeds_seeds or len(self._drawn) > 4096:
+            self._drawn.clear()
 
-
-def _shown(content: bytes) -> str:
-    """The message of an error answer, shortened."""
-    try:
-        message = json.loads(content)
-        message = message.get("error", message)
-        message = message.get("message", message) if isinstance(message, dict) else message
-    except (ValueError, AttributeError):
-        message = content.decode(errors="replace")
-    return str(message)[:500]
+    def _probe(self, suspect: Request) -> None:
+        room = min(PROBE.max_tokens, suspect.max_tokens)
+        seeds = [request_seed(PROBE.seed, suspect.prompt, i) for i in range(PROBES)]
+        draws = [Request(suspect.problem_id, suspect.prompt, room, seed) for seed in seeds]
+        if len({self._complete(draw, PROBE, threading.Event()).text for draw in draws}) == 1:
+            raise BackendError(
+                f"{self.server.url} ignores seeds: problem {suspect.problem_id!r} is continued alike by all "
+                f"samples, also in {PROBES} draws at temperature {PROBE.temperature:g}, so its samples would "
+                "be copies of one. Nothing of this batch is stored; take a server that draws by the seed of "
+                "each request, such as vllm serve"
+            )
+        self._heeds_seeds = True

@@ -13,7 +13,7 @@ from tts_utils.lean import Leanness
 from tts_utils.policies.draws import Draws, stream_key
 from tts_utils.policies.requests import FULL, room_behind
 from tts_utils.policies.rows import LeanRows, ModelRows
-from tts_utils.prompts import Family, family_of, prompt_ids, state_ids
+from tts_utils.prompts import Family, family_of, prompt_ids, state_ids, text_of
 from tts_utils.protocols import first_indices
 from tts_utils.records import Continuation, SamplingConfig, State
 
@@ -27,6 +27,8 @@ MAX_PROMPTS = 10_000
 
 class TransformersPolicy:
     """A causal language model run by transformers, on a CPU or one GPU."""
+
+    settings = ""
 
     def __init__(
         self,
@@ -192,7 +194,7 @@ class TransformersPolicy:
         return None
 
     def _decode(self, ids: list[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text_of(self.tokenizer, ids)
 
     def _stopped(self, ids: list[int], stop: tuple[str, ...]) -> str | None:
         """The text up to the end of the first stop string that the last token completes, or None."""

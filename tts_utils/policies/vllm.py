@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tts_utils.backends import COUNT, check_options
-from tts_utils.checkpoints import load_config, load_tokenizer, reading
+from tts_utils.checkpoints import load_config, load_tokenizer, reading, refuse_pickles
 from tts_utils.policies.requests import Request, context_length, continuation_of, sample_each
 from tts_utils.policies.wide_heads import CPU_SIZES, head_size, widened
 from tts_utils.prompts import R1_DISTILL, Family, family_of, state_ids
@@ -27,6 +27,9 @@ CPU_ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
 }
 """Set before vLLM is imported where there is no GPU, each only if it is not set yet."""
+
+SAFE = {"trust_remote_code": False, "load_format": "safetensors"}
+"""What nobody may set otherwise: no code of a checkpoint is run, and no pickle is read."""
 
 CONTEXT, LONG_CONTEXT = 8192, 32768
 """Tokens of prompt and answer together, at most: the paper's limits (R1-Distill has the long one)."""
@@ -78,11 +81,12 @@ def engine_options(config, max_model_len: int, **options) -> dict:
     a GPU.
 
     Raises:
-        BackendError: ``max_model_len`` is no whole number, 1 or more.
+        BackendError: ``max_model_len`` is no whole number, 1 or more, or an option of ``SAFE`` is given.
     """
     import torch
 
     check_options("vllm", {"max_model_len": max_model_len}, {"max_model_len": COUNT})
+    check_options("vllm", options, {}, others=True, own=SAFE)
 
     on_cpu = not torch.cuda.is_available()
     chosen = {
@@ -91,8 +95,10 @@ def engine_options(config, max_model_len: int, **options) -> dict:
         "max_model_len": min(max_model_len, context_length(config)),
         "disable_log_stats": True,
         "seed": 0,
+        # On a CPU vLLM 0.32 dies over a seeded request whose prompt it reads in pieces.
+        **({"enable_chunked_prefill": False} if on_cpu else {}),
     }
-    return chosen | options
+    return chosen | options | SAFE
 
 
 def load_vllm_policy(
@@ -121,6 +127,7 @@ def load_vllm_policy(
     vllm = import_vllm()
     tokenizer = load_tokenizer(source)
     config = load_config(source)
+    refuse_pickles(source)
     family = family or family_of(tokenizer, config.architectures)
     length = options.pop("max_model_len", LONG_CONTEXT if family == R1_DISTILL else CONTEXT)
     options = engine_options(config, length, **{"enable_prefix_caching": True, **options})
@@ -141,7 +148,15 @@ def runnable(source: str, config, load: Callable[[], Any] | None = None) -> str:
         return source
     folder = tempfile.TemporaryDirectory(prefix="tts-wide-")
     atexit.register(folder.cleanup)
-    load = load or (lambda: AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32))
+    load = load or (
+        lambda: AutoModelForCausalLM.from_pretrained(
+            source,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    )
     with reading(source):
         model = load()
     widened(model, min(CPU_SIZES)).save_pretrained(folder.name)
@@ -165,6 +180,8 @@ class VLLMPolicy:
     the batch as far as vLLM's arithmetic goes: exactly for the draws; up to rounding, which may tip a draw
     near the border of two tokens, for the probabilities. Its streams are not the transformers backend's.
     """
+
+    settings = ""
 
     def __init__(
         self,
@@ -216,7 +233,13 @@ class VLLMPolicy:
             for request in requests
         ]
         prompts = [{"prompt_token_ids": list(request.prompt)} for request in requests]
-        outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        try:
+            outputs = self.llm.generate(prompts, params, use_tqdm=False)
+        except Exception as exc:  # vLLM's errors have no common base
+            raise BackendError(
+                f"vLLM failed to sample {len(requests)} continuations of {self.name}, the first of problem "
+                f"{requests[0].problem_id!r} ({type(exc).__name__}: {exc}); what was finished before is kept"
+            ) from exc
         results = []
         for request, output in zip(requests, outputs, strict=True):
             (best,) = output.outputs

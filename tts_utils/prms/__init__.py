@@ -18,14 +18,17 @@ does the batching.
 
 from __future__ import annotations
 
-from tts_utils.backends import COUNT, check_backend, check_options
-from tts_utils.checkpoints import find_model, revision_of, settings_of
+from tts_utils.backends import ANY_COUNT, COUNT, FLAG, check_backend, check_options
+from tts_utils.checkpoints import find_model, refuse_stateful, revision_of, settings_of
 from tts_utils.prms.formats import load_format
 from tts_utils.prms.heads import load_head_model
 from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.protocols import PRM
 
-OPTIONS = {"transformers": {"batch_tokens": COUNT}, "vllm": {}}  # vllm: whatever the engine takes
+OPTIONS = {
+    "transformers": {"batch_tokens": COUNT, "cache_bytes": ANY_COUNT, "strip": FLAG},
+    "vllm": {"strip": FLAG},  # and whatever the engine takes
+}
 """The backends of PRMs, and the options of each."""
 
 
@@ -47,8 +50,11 @@ def load_prm(
         name: what the PRM is called in tables, by default ``name_or_path``.
         backend: "transformers"; or "vllm", in this process, which runs every format but Skywork's. Scores
             agree up to rounding; still a table of one backend is not continued with the other.
-        options: of :class:`TransformersPRM` (``batch_tokens``) or :func:`tts_utils.prms.vllm.load_vllm_prm`
-            (``gpu_memory_utilization``, ``tensor_parallel_size``, ...).
+        options: of :class:`TransformersPRM` (``batch_tokens``, ``cache_bytes``) or
+            :func:`tts_utils.prms.vllm.load_vllm_prm` (``gpu_memory_utilization``, ``tensor_parallel_size``,
+            ...). Both take ``strip=True``: it drops white space around steps where the format keeps it
+            (Skywork, Qwen2.5-Math-PRM), as the paper's code does and their authors' does not. Scores of the
+            two are never mixed in a table.
 
     Raises:
         UnknownModel: no such model, one that cannot be loaded, one whose PRM format is not known, or one that
@@ -58,19 +64,22 @@ def load_prm(
     """
     check_backend(backend, OPTIONS, device)
     check_options(backend, options, OPTIONS[backend], others=backend == "vllm")
+    source = find_model(name_or_path)
+    strip = options.pop("strip", False)
+    settings = settings_of(source, "stripped" if strip else "")
     if backend == "vllm":
         from tts_utils.prms.vllm import load_vllm_prm
 
-        prm = load_vllm_prm(name_or_path, name, **options)
-        prm.settings = settings_of(find_model(name_or_path))
+        prm = load_vllm_prm(name_or_path, name, strip=strip, **options)
+        prm.settings = settings
         return prm
-    source = find_model(name_or_path)
-    text_format = load_format(source)
+    text_format = load_format(source, strip)
     model = load_head_model(source, text_format.head, device)
+    refuse_stateful(model, source)
     # On a CPU small batches stay in its caches: a quarter faster than large ones (benchmarks/prm_scoring.py).
     budget = {"batch_tokens": 1024 if model.device.type == "cpu" else 16_384}
     prm = TransformersPRM(
         name or name_or_path, model, text_format, revision=revision_of(source, model), **budget | options
     )
-    prm.settings = settings_of(source)
+    prm.settings = settings
     return prm

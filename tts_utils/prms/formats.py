@@ -11,6 +11,7 @@ of its own authors, named in its class.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from tts_utils.checkpoints import UnknownModel, encodable, load_tokenizer
 from tts_utils.mdp import strip_separator
+from tts_utils.prompts import OPEN, rendered
+from tts_utils.protocols import BackendError
 from tts_utils.records import State
 
 STEP_TAG = "ки"
@@ -31,8 +34,6 @@ QWEN_SYSTEM = r"Please reason step by step, and put your final answer within \bo
 
 MAX_TEXTS = 50_000
 """Texts whose token ids a format keeps."""
-
-_OPEN = "\ue000"  # private use: stands in a chat template for a content that is filled in as token ids
 
 
 class Encoded(NamedTuple):
@@ -114,9 +115,10 @@ class MathShepherdFormat:
 class RLHFlowFormat:
     """A chat in which the user writes one step a turn and the assistant answers "+".
 
-    The first user turn is question, space, first step. A score is the softmax over the logits of "+" and
-    "-" at the token before each answer, "+" first. As every answer in the chat is "+", all steps are read
-    from one pass, where the authors' own script makes one pass a step; the numbers are the same.
+    The first user turn is question, space, first step; every step stands without the white space around it. A
+    score is the softmax over the logits of "+" and "-" at the token before each answer, "+" first. As every
+    answer in the chat is "+", all steps are read from one pass, where the authors' own script makes one pass
+    a step; the numbers are the same.
     Source: math-rm/prm_evaluate.py of RLHFlow/RLHF-Reward-Modeling.
     """
 
@@ -135,7 +137,7 @@ class RLHFlowFormat:
 
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
-        first, *others = trajectory.steps
+        first, *others = (step.strip() for step in trajectory.steps)
         turns = [f"{trajectory.problem.text} {first}", *others]
         frame = self._frame(len(turns))
         ids, positions = [], []
@@ -151,7 +153,7 @@ class RLHFlowFormat:
 
     def _frame(self, num_steps: int) -> list[list[int]]:
         if num_steps not in self._frames:
-            chat = [("user", _OPEN), ("assistant", _OPEN)] * num_steps
+            chat = [("user", OPEN), ("assistant", OPEN)] * num_steps
             self._frames[num_steps] = _chat_frame(self.tokenizer, chat)
         return self._frames[num_steps]
 
@@ -161,13 +163,15 @@ class SkyworkFormat:
 
     Ids are those of bos, question and ``"\n"``, then for every step those of its text, inner line breaks
     turned into spaces, and of ``"\n"``. Source: model_utils/io_utils.py of
-    SkyworkAI/skywork-o1-prm-inference; its line breaks inside a step would be steps of their own.
+    SkyworkAI/skywork-o1-prm-inference; its line breaks inside a step would be steps of their own. White space
+    at the ends of a step stays, as there; the released code of Liu et al. 2025 drops it, as ``strip`` does.
     """
 
     head: ClassVar = "value"
 
-    def __init__(self, tokenizer) -> None:
+    def __init__(self, tokenizer, strip: bool = False) -> None:
         self.tokenizer = tokenizer
+        self.strip = strip
         self._plain = _Plain(tokenizer)
         newline = tokenizer.encode("\n", add_special_tokens=False)
         if tokenizer.bos_token_id is None or len(newline) != 1:
@@ -178,7 +182,7 @@ class SkyworkFormat:
 
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
-        lines = [strip_separator(step).replace("\n", " ") for step in trajectory.steps]
+        lines = [_without_ends(step, self.strip).replace("\n", " ") for step in trajectory.steps]
         question, *steps = self._plain([trajectory.problem.text + "\n", *lines])
         ids, positions = [self.tokenizer.bos_token_id, *question], []
         for step in steps:
@@ -195,25 +199,28 @@ class QwenMathFormat:
     """A chat whose one answer has ``<extra_0>`` behind every step; two classes there.
 
     A score is the softmax of the two-class head, second class. Source: the model cards of
-    Qwen/Qwen2.5-Math-PRM-7B and -72B, system prompt included.
+    Qwen/Qwen2.5-Math-PRM-7B and -72B, system prompt included. White space at the ends of a step stays, as
+    there; the released code of Liu et al. 2025 drops it, as ``strip`` does.
     """
 
     head: ClassVar = "classes"
 
-    def __init__(self, tokenizer) -> None:
+    def __init__(self, tokenizer, strip: bool = False) -> None:
         self.tokenizer = tokenizer
+        self.strip = strip
         self._plain = _Plain(tokenizer)
         extra = tokenizer.encode(EXTRA, add_special_tokens=False)
         if len(extra) != 1 or extra[0] == tokenizer.unk_token_id:
             raise UnknownModel(f"this tokenizer has no token {EXTRA!r}: not a Qwen2.5-Math-PRM")
         self.extra = extra[0]
-        chat = [("system", QWEN_SYSTEM), ("user", _OPEN), ("assistant", _OPEN)]
+        chat = [("system", QWEN_SYSTEM), ("user", OPEN), ("assistant", OPEN)]
         self.frame = _chat_frame(tokenizer, chat)
 
     def encode(self, trajectory: State) -> Encoded:
         """See :class:`Format`."""
-        texts = [strip_separator(clean(s, (EXTRA,))) for s in (trajectory.problem.text, *trajectory.steps)]
-        question, *steps = self._plain(texts)
+        asked = strip_separator(clean(trajectory.problem.text, (EXTRA,)))
+        texts = [_without_ends(clean(step, (EXTRA,)), self.strip) for step in trajectory.steps]
+        question, *steps = self._plain([asked, *texts])
         ids, positions = self.frame[0] + question + self.frame[1], []
         for step in steps:
             ids += [*step, self.extra]
@@ -255,10 +262,15 @@ def clean(text: str, without: Sequence[str] = ()) -> str:
     return re.sub("|".join(map(re.escape, without)), " ", text) if without else text
 
 
+def _without_ends(step: str, strip: bool) -> str:
+    return step.strip() if strip else strip_separator(step)
+
+
 class _Plain:
     """Ids of texts in which nothing is a special token, whatever it looks like.
 
-    A search asks for the steps of a path again at every depth, so that ids are kept for a while.
+    Added tokens that are not special (Qwen's ``<tool_call>``) are still read whole; they mark nothing. A
+    search asks for the steps of a path again at every depth, so that ids are kept for a while.
     """
 
     def __init__(self, tokenizer) -> None:
@@ -286,8 +298,8 @@ def _chat_frame(tokenizer, chat: Sequence[tuple[str, str]]) -> list[list[int]]:
     if not tokenizer.chat_template:
         raise UnknownModel("this tokenizer has no chat template, which this PRM format needs")
     messages = [{"role": role, "content": content} for role, content in chat]
-    pieces = tokenizer.apply_chat_template(messages, tokenize=False).split(_OPEN)
-    if len(pieces) != 1 + sum(content == _OPEN for _, content in chat):
+    pieces = rendered(tokenizer, messages).split(OPEN)
+    if len(pieces) != 1 + sum(content == OPEN for _, content in chat):
         raise UnknownModel("this tokenizer's chat template does not write every message once")
     return [list(tokenizer(p, add_special_tokens=False)["input_ids"]) if p else [] for p in pieces]
 
@@ -304,13 +316,27 @@ def _read_labels(model, hidden, labels: tuple[int, int]):
     return (hidden @ rows.T).softmax(-1)[:, 0]
 
 
-def load_format(source: str) -> Format:
+STRIPPABLE = ("skywork", "qwen-math-prm")
+"""The formats that keep white space at the ends of steps unless told to strip; the others never keep it."""
+
+
+def load_format(source: str, strip: bool = False) -> Format:
     """The format of a PRM's folder or Hub id, with its tokenizer.
+
+    Args:
+        source: the folder or the Hub id.
+        strip: for a format in ``STRIPPABLE``, whether steps lose the white space around them.
 
     Raises:
         UnknownModel: the format is not known, or the tokenizer is not of that format.
+        BackendError: ``strip`` is asked of a format that has no such choice.
     """
-    format_class = FORMATS[format_name(source)]
+    kind = format_name(source)
+    if strip and kind not in STRIPPABLE:
+        raise BackendError(
+            f"strip=True: the PRM format {kind!r} strips every step anyway; leave the option out"
+        )
+    format_class = functools.partial(FORMATS[kind], **({"strip": True} if strip else {}))
     tokenizer = load_tokenizer(source)
     try:
         return format_class(tokenizer)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from functools import cache
 from typing import ClassVar
 
-from tts_utils.checkpoints import UnknownModel, reading
+from tts_utils.checkpoints import UnknownModel, load_config, reading
 
 HEAD_WEIGHTS = {"labels": "lm_head", "value": "v_head.summary", "classes": "score.0 and score.2"}
 
@@ -76,11 +76,11 @@ def load_head_model(source: str, head: str, device: str | None = None):
         UnknownModel: no such model or device, no safetensors, or a checkpoint with another head or none.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        config = load_config(source)
         loader = AutoModelForCausalLM if head == "labels" else head_model_class(type(config), head)
         model, report = loader.from_pretrained(
             source,

@@ -163,9 +163,8 @@ class Reader:
         within = (pieces[:, :, None] == pieces[:, None]).tril()
         seen = torch.cat([before, within], 2)[:, None]
         dtype = next(self.model.parameters()).dtype
-        return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(
-            ~seen, torch.finfo(dtype).min
-        )
+        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+        return _aligned(mask.masked_fill_(~seen, torch.finfo(dtype).min))
 
     def _hidden(self, ids, positions, mask, behind, places, cells) -> torch.Tensor:
         """Last hidden states (B, T, D) of new tokens, whose keys and values are kept."""
@@ -190,18 +189,20 @@ class Reader:
                 keep(number, *(x[:, :, past:].transpose(1, 2) for x in (layer.keys, layer.values)))
             return out.last_hidden_state
 
+        groups = lean.heads // lean.kv_heads
+        if groups > 1:  # queries that share keys are looked at as tokens of one head: no key is copied
+            mask = _aligned(mask.repeat(1, 1, groups, 1))
+
         def attend(layer, queries, keys, values):
             keep(layer, keys, values)
             if past:
                 old = known.past(layer, behind)
                 keys, values = (torch.cat(pair, 1) for pair in zip(old, (keys, values), strict=True))
+            queries = queries.unflatten(2, (-1, groups)).permute(0, 2, 3, 1, 4).flatten(2, 3)
             seen = F.scaled_dot_product_attention(
-                *(x.transpose(1, 2) for x in (queries, keys, values)),
-                attn_mask=mask,
-                scale=lean.scale,
-                enable_gqa=queries.shape[2] != keys.shape[2],
+                queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=lean.scale
             )
-            return seen.transpose(1, 2).flatten(2)
+            return seen.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4).flatten(2)
 
         return lean(ids, positions, past + ids.shape[1], attend)
 
@@ -226,6 +227,14 @@ class Reader:
             for i in batch:
                 results[i] = tuple(next(scores) for _ in texts[i][1:])
         return results
+
+
+def _aligned(mask: torch.Tensor) -> torch.Tensor:
+    """The same mask, rows of 16 numbers apart on a GPU: else its kernels would copy it in every layer."""
+    width = mask.shape[-1]
+    if mask.device.type == "cpu" or width % 16 == 0:
+        return mask
+    return F.pad(mask, (0, 16 - width % 16))[..., :width]
 
 
 def rows_of(nodes: Sequence[Node]) -> list[Row]:

@@ -23,6 +23,8 @@ class TransformersPRM:
             (``StepScores.num_tokens``) does not depend on it: that is the trajectory's length.
     """
 
+    settings = ""
+
     def __init__(
         self,
         name: str,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tts_utils.backends import check_options
-from tts_utils.checkpoints import find_model, load_config, reading, revision_of
+from tts_utils.checkpoints import find_model, load_config, reading, refuse_pickles, revision_of
 from tts_utils.policies.vllm import CONTEXT, engine_options, import_vllm, runnable, start_engine
 from tts_utils.prms.formats import FORMATS, Encoded, Format, format_name, load_format
 from tts_utils.prms.heads import head_model_class, load_head_model
@@ -21,11 +21,11 @@ COLUMN = {"labels": 0, "classes": 1}
 """Which of the two probabilities is the score: that of "+", or that of the second class."""
 
 
-def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
+def load_vllm_prm(name_or_path: str, name: str = "", *, strip: bool = False, **options) -> VLLMPRM:
     """Start vLLM's engine for a PRM: a shipped one, a local folder, or a Hub id.
 
     Args:
-        name_or_path, name: as for :func:`tts_utils.prms.load_prm`.
+        name_or_path, name, strip: as for :func:`tts_utils.prms.load_prm`.
         options: arguments of ``vllm.LLM``, such as ``tensor_parallel_size``, ``gpu_memory_utilization``
             (beside a policy on one GPU both need a share) or ``max_model_len`` (default 8,192, or what the
             model reads at most): a longer trajectory has no scores.
@@ -45,8 +45,9 @@ def load_vllm_prm(name_or_path: str, name: str = "", **options) -> VLLMPRM:
             "load_prm(..., backend='transformers'), or --prm-backend transformers"
         )
     vllm = import_vllm()
-    text_format = load_format(source)
+    text_format = load_format(source, strip)
     config = load_config(source)
+    refuse_pickles(source)
     pooling = pooling_options(text_format.tokenizer, text_format, config)
     check_options("vllm", options, {}, others=True, own=(*pooling, "revision"))
     length = options.pop("max_model_len", CONTEXT)
@@ -95,7 +96,7 @@ def _num_params(source: str, config, head: str) -> int:
 
     with reading(source), torch.device("meta"):
         if head == "labels":
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
         else:
             model = head_model_class(type(config), head)(config)
     return sum(p.numel() for p in model.parameters())
@@ -103,6 +104,8 @@ def _num_params(source: str, config, head: str) -> int:
 
 class VLLMPRM:
     """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter."""
+
+    settings = ""
 
     def __init__(
         self,
@@ -129,7 +132,15 @@ class VLLMPRM:
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         full = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= self.max_model_len]
         prompts = [{"prompt_token_ids": encoded[i].ids} for i in full]
-        outputs = self.llm.encode(prompts, pooling_task="token_classify", use_tqdm=False) if prompts else []
+        try:
+            outputs = (
+                self.llm.encode(prompts, pooling_task="token_classify", use_tqdm=False) if prompts else []
+            )
+        except Exception as exc:  # vLLM's errors have no common base
+            raise BackendError(
+                f"vLLM failed to score {len(prompts)} trajectories with {self.name} ({type(exc).__name__}: "
+                f"{exc}); what was finished before is kept"
+            ) from exc
         results = [TOO_LONG if len(ids) > self.max_model_len else StepScores((), 0) for ids, _ in encoded]
         column, tagged = COLUMN[self.format.head], step_tag(self.format) is not None
         for i, output in zip(full, outputs, strict=True):

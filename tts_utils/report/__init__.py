@@ -15,7 +15,7 @@ from tts_utils.problems import dataset_option
 from tts_utils.records import Problem
 from tts_utils.report import pools, searches
 from tts_utils.report.measures import COLUMNS, GROUPINGS, Estimates, Measure, groups_of
-from tts_utils.store import files
+from tts_utils.store import files, manifest
 from tts_utils.store.misses import Incomplete
 from tts_utils.store.outcomes import searches_in
 from tts_utils.store.tables import Table
@@ -90,7 +90,7 @@ def report(
             f"no samples{whose} and no searches on {dataset!r} are stored in {places(data)}"
             f"{_stored(data)}{fetch_hint(f'samples/{name}', name, data)}; fill them with: {shlex.join(fill)}"
         )
-    which = {"problems": problems, "data": data}
+    which: dict[str, Any] = {"problems": problems, "data": data}
     choice = pools.Choice(n, prm, rule)
     measures: dict[str, list[Measure]] = {}  # by label of the policy
     easy: dict[str, dict[str, float]] = {}  # policy -> pass@1 by problem, of its pool
@@ -109,7 +109,7 @@ def report(
             for one in found:
                 if one.words == "pass@1":
                     easy.setdefault(table.policy, dict(zip(one.problem_ids, one.values, strict=True)))
-        measures.setdefault(label, []).extend(found)
+        measures.setdefault(label, []).extend([*found, *_findings(table, label, data)])
         if progress:
             progress(done + 1, total)
     for done, (table, search) in enumerate(searched, start=len(tables)):
@@ -134,6 +134,15 @@ def report(
             groups = groups_of(by, dataset, measure, easy.get(measure.policy_name, {}), which)
             rows += [estimates.row(measure, group, members) for group, members in groups]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _findings(table: Table, label: str, data: Path) -> list[Measure]:
+    """What was odd about an imported run, each as a row without figures."""
+    noted = manifest.load(data).get(table.relative, {}).get("findings", [])
+    words = [
+        f"{f['name']}: {f['count']} of {f['of']}" + (f" ({f['note']})" if f["note"] else "") for f in noted
+    ]
+    return [Measure(label, f"imported: {found}", 0) for found in words]
 
 
 def _label(table: Table, tables: Sequence[Table]) -> str:

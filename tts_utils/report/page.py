@@ -73,6 +73,8 @@ def _summary(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
         for (policy, group, size), rows in searched.groupby(["policy", "group", "N"], sort=False):
             cells = [_cell(rows[rows["method"].str.startswith(kind)]) for kind in ("best", "beam", "dvts")]
             yield f"{_name(policy, group):<24}{size:>4}   " + "".join(f"{cell:<33}" for cell in cells)
+    for row in frame[frame["measure"].str.startswith("imported: ")].itertuples():
+        yield f"{row.policy}: {row.measure}"
 
 
 def _name(policy: str, group: str) -> str:

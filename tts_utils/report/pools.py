@@ -73,7 +73,8 @@ class Samples:
         """Those of the first n samples of each problem."""
         names = ("answers", "answer_ids", "correct", "num_tokens", "scores", "num_prm_tokens")
         arrays = {name: getattr(self.pool, name) for name in names}
-        pool = replace(self.pool, **{k: v if v is None else v[:, :n] for k, v in arrays.items()})
+        cut: dict[str, Any] = {name: v if v is None else v[:, :n] for name, v in arrays.items()}
+        pool = replace(self.pool, **cut)
         return Samples(pool, self.cut[:, :n], self.once[:, :n])
 
 

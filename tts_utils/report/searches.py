@@ -52,10 +52,10 @@ def _of_search(
 ) -> Iterator[Measure]:
     rule = choice.rule or RULE
     how, selection = split_rule(rule)
-    which = {"config": table.sampling, "problems": source.problems, "data": source.folder}
+    which: dict[str, Any] = {"config": table.sampling, "problems": source.problems, "data": source.folder}
     names = (source.dataset, table.policy, table.prm)
     outcome = read_outcome(*names, search, how or "last", **which)
-    about = {
+    about: dict[str, Any] = {
         "policy": table.policy,
         "policy_name": table.policy,
         "N": search.budget,

@@ -73,6 +73,8 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno:  # the system's refusal, which says nothing of the content
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
         raise DamagedTable(
             f"{path} is damaged or is no parquet file ({exc}); restore it (git checkout), or remove it and "
             "fill it again"
@@ -190,6 +192,8 @@ def _read(
         try:
             read.append(file.read(columns=columns))
         except (pa.ArrowException, OSError) as exc:
+            if isinstance(exc, OSError) and exc.errno:
+                raise OSError(exc.errno, exc.strerror, str(path)) from exc
             raise DamagedTable(
                 f"{path} is damaged ({exc}); restore it, or remove it and fill it again"
             ) from exc
@@ -383,8 +387,8 @@ def _way_out(key: str, *values: str | None) -> str:
         return "imported rows are never mixed with others: import under another --policy or --prm name"
     if key.endswith("_settings"):
         return (
-            "another template, tokenizer or configuration makes another model, and rows of two are never "
-            f"mixed: give the new one another name (name= of load_{key.removesuffix('_settings')})"
+            "its chat template, tokenizer or configuration has changed, or how it is asked: restore the old "
+            f"files, or give the new ones another name (name= of load_{key.removesuffix('_settings')})"
         )
     if not _is_revision(key):
         return "restore the old problems, or give the new ones another name"

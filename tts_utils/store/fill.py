@@ -318,7 +318,7 @@ def _payload_of_another(
     """What is stored of another sample with the same text, checked to fit it; None if nothing is."""
     for sample in members:
         if payload := payloads.get((key[0], sample)):
-            per_step = payload.get("scores", payload.get("labels"))
+            per_step = payload["scores"] if "scores" in payload else payload["labels"]
             too_long = "scores" in payload and not per_step
             if len(per_step) != len(state.steps) and not too_long:
                 raise ForeignTable(
@@ -338,8 +338,11 @@ class Work(Protocol):
         blocks: by a name that depends on the command only.
     """
 
-    columns: Sequence[str] | None
-    models: Mapping[str, Any]
+    @property
+    def columns(self) -> Sequence[str] | None: ...
+
+    @property
+    def models(self) -> Mapping[str, Any]: ...
 
     @property
     def blocks(self) -> dict[str, Any]: ...

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import tts_utils
+from tts_utils import complaints
 from tts_utils.data_folder import data_dir
 from tts_utils.hashes import MANIFEST as NAME
 from tts_utils.hashes import VERSION, StoreError, seal, sha256_of
@@ -33,9 +34,7 @@ def locked(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True)
         handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as exc:
-        raise StoreError(
-            f"cannot write in {data} ({exc.strerror}); set TTS_DATA to a directory of your own"
-        ) from exc
+        raise StoreError(f"cannot write in {data}: {complaints.sentence(exc)}") from exc
     try:
         flock(handle)
         yield
@@ -62,11 +61,15 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put ``content`` at ``path`` so that all of it is seen, or none (call under the lock)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
-    with open(new, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+    try:
+        with open(new, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except OSError as exc:
+        exc.filename = str(path)  # a write that fails names no file, and this one is known to the user
+        raise
 
 
 def save_entries(data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = ()) -> None:

@@ -188,9 +188,14 @@ def fill_searches(
     trees = _TreesToGrow(asked, tree_search, table.sampling, policy, prm, batch_size)
     filled = fill.fill_table(table, trees, data, sources, progress)
     source = SearchSource(dataset, policy.name, prm.name, tree_search, table.sampling, asked, data)
+    # What was not searched whole just now is replayed for its answers; a replay of everything would double
+    # the time of a large search, and hold all of its nodes at once.
+    rest = [problem for problem in asked if problem.problem_id not in trees.answers]
+    found = list(trees.answers.values())
+    found += [[c.answer for c in result.completions] for result in (source.replay(rest) if rest else [])]
     with verdicts.settling(data):
-        for result in source.replay():
-            answers.group_answers([completion.answer for completion in result.completions])
+        for spellings in found:
+            answers.group_answers(spellings)
     return filled
 
 
@@ -209,10 +214,11 @@ class _TreesToGrow:
         batch_size: int,
     ) -> None:
         self.problems, self.tree_search, self.sampling = problems, tree_search, sampling
-        self.models = {"policy": policy, "prm": prm}
+        self.models: dict[str, Any] = {"policy": policy, "prm": prm}
         self.height = max(1, batch_size // tree_search.budget)
         self.have = np.zeros((len(problems), tree_search.num_subtrees), dtype=bool)  # (P, trees)
         self.row_of = {problem.problem_id: row for row, problem in enumerate(problems)}
+        self.answers: dict[str, list[str]] = {}  # of the problems all of whose trees were grown here
 
     @property
     def blocks(self) -> dict[str, slice]:
@@ -236,6 +242,14 @@ class _TreesToGrow:
             for runs in fill.gapless(np.flatnonzero(~stored))
         ]
         results = search.run(methods, self.models["policy"], self.models["prm"], self.sampling)
+        whole = {
+            p.problem_id
+            for p, stored in zip(self.problems[block], self.have[block], strict=True)
+            if not stored.any()
+        }
+        for result in results:
+            if result.problem_id in whole:
+                self.answers[result.problem_id] = [c.answer for c in result.completions]
         return [_row(result.problem_id, node) for result in results for node in result.nodes]
 
     def progress(self) -> tuple[int, int]:

@@ -150,8 +150,8 @@ def table_of(config: Mapping[str, Any]) -> Table:
     Raises:
         KeyError, TypeError, ValueError: it describes none.
     """
-    sampling = dict(config["sampling"])
-    sampling = SamplingConfig(**sampling | {"stop": tuple(sampling["stop"])})
+    stored = dict(config["sampling"])
+    sampling = SamplingConfig(**stored | {"stop": tuple(stored["stop"])})
     return Table(**{**config, "sampling": sampling})
 
 

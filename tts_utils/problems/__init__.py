@@ -1,34 +1,35 @@
-"""Load problem sets: the lab's, MATH-500, AIME24, any JSONL file, any Hub data set; it grades nothing."""
+"""Load problem sets: the lab's, MATH-500 and other known ones, any JSONL file, any Hub data set."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tts_utils.answers import extract_answer
 from tts_utils.data_folder import fetch_hint, layers, look_up
+from tts_utils.problems.errors import ProblemError
+from tts_utils.problems.golds import ANSWER_FIELDS, gold_of, solution_of
+from tts_utils.problems.hub import HUB_DATASETS, read_hub
 from tts_utils.records import Problem
 
-HUB_DATASETS = {
-    "MATH-500": ("HuggingFaceH4/MATH-500", "test"),
-    "AIME24": ("HuggingFaceH4/aime_2024", "train"),
-}
+__all__ = ["HUB_DATASETS", "ProblemError", "dataset_option", "fingerprint", "load_problems"]
+
+MAX_CHARS = 1_000_000
+"""Characters of the longest problem text."""
+
+MAX_LINE = 10 * MAX_CHARS
+"""Characters of the longest line of a problem file."""
+
 _FIELDS = {
     "text": ("problem", "question"),
     "problem_id": ("problem_id", "unique_id", "id"),
-    "answer": ("answer",),
-    "solution": ("solution",),
     "level": ("level",),
-    "subject": ("subject", "type"),
+    "subject": ("subject", "type", "subfield"),
 }
-
-
-class ProblemError(ValueError):
-    """A problem set that cannot be used; the message names file, line and field."""
 
 
 def dataset_option(name: str, data: Path) -> str:
@@ -42,18 +43,21 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
 
     Args:
         name: a set under ``data/problems/`` ("lab-500"), a path ending in ``.jsonl``, "MATH-500", "AIME24",
-            or "owner/name" of a Hub data set (split "test" where it has one; needs the package ``datasets``).
+            or "owner/name+configuration+split" of a Hub data set, the last two where needed (see
+            :func:`tts_utils.problems.hub.read_hub`; needs the package ``datasets``).
         data: the data directory; None means one's own, and then what is shipped.
 
     Raises:
         ProblemError: the set is unknown or empty, a line is no JSON object, a problem has no text or no
             answer, or an identifier occurs twice.
 
-    Accepted keys: problem | question; problem_id | unique_id | id (else "<name>-<number>"); answer, else the
-    ``\\boxed{}`` of the solution; level as 3 or "Level 3"; subject | type. Other keys go into ``meta``.
+    Accepted keys: problem | question; problem_id | unique_id | id (else "<name>-<number>"); answer |
+    final_answer | extracted_groundtruth | expected_answer, else the ``\\boxed{}`` of the solution, all as
+    :func:`tts_utils.problems.golds.gold_of` says; solution; level as 3 or "Level 3"; subject | type |
+    subfield. Other keys go into ``meta``, and for Hub sets its ``source``: what was read.
     """
     if name.endswith(".jsonl"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
         return _load_jsonl(path)
@@ -83,15 +87,19 @@ def _load_jsonl(path: Path) -> tuple[Problem, ...]:
     places_and_rows = []
     try:
         # Not splitlines(): a problem may hold U+2028 and its kin, which JSON does not escape.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as exc:
         raise ProblemError(f"{path}: not UTF-8 text ({exc})") from exc
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
+        if len(line) > MAX_LINE:
+            raise ProblemError(
+                f"{path}, line {number}: {len(line):,} characters, more than the limit of {MAX_LINE:,} a line"
+            )
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as exc:
+        except (ValueError, RecursionError) as exc:  # also a number too long, brackets too deep
             raise ProblemError(f"{path}, line {number}: not JSON ({exc})") from exc
         if not isinstance(row, dict):
             raise ProblemError(f"{path}, line {number}: a JSON object is wanted, got {type(row).__name__}")
@@ -100,20 +108,8 @@ def _load_jsonl(path: Path) -> tuple[Problem, ...]:
 
 
 def _load_hub(name: str) -> tuple[Problem, ...]:
-    repo, split = HUB_DATASETS.get(name, (name, "test"))
-    try:
-        import datasets
-    except ImportError as exc:
-        raise ProblemError(
-            f"data set {name!r} comes from the Hugging Face Hub, which needs the package datasets: "
-            "pip install datasets (or the extra: tts-utils[hub]); or give the path of a .jsonl file"
-        ) from exc
-    try:
-        splits = datasets.load_dataset(repo)
-    except Exception as exc:  # the Hub client has no common base for its errors
-        raise ProblemError(f"could not load {repo!r} from the Hugging Face Hub: {exc}") from exc
-    rows = splits[split if split in splits else next(iter(splits))]
-    return _as_problems([(f"{repo}, row {i}", dict(row)) for i, row in enumerate(rows)], name, repo)
+    source, rows = read_hub(name)
+    return _as_problems([(place, {**row, "source": source}) for place, row in rows], name, source)
 
 
 def _as_problems(rows: list[tuple[str, dict[str, Any]]], name: str, source: str) -> tuple[Problem, ...]:
@@ -150,25 +146,27 @@ def _as_problem(row: Mapping[str, Any], place: str, default_id: str) -> Problem:
         field: next((row[key] for key in keys if row.get(key) is not None), "")
         for field, keys in _FIELDS.items()
     }
-    for field in ("text", "solution", "subject"):
+    for field in ("text", "subject"):
         if not isinstance(values[field], str):
             keys = " or ".join(_FIELDS[field])
-            raise ProblemError(f"{place}: field {keys} must be a string, got {values[field]!r}")
+            raise ProblemError(f"{place}: field {keys} must be a string, got {values[field]!r:.80}")
     if not values["text"].strip():
         raise ProblemError(f"{place}: no text; give it in the field 'problem' or 'question'")
-    answer = str(values["answer"]).strip() or extract_answer(values["solution"])
-    if not answer:
+    if len(values["text"]) > MAX_CHARS:
         raise ProblemError(
-            f"{place}: no answer; give it in the field 'answer', or as \\boxed{{}} in 'solution'"
+            f"{place}: a problem of {len(values['text']):,} characters is longer than the limit, "
+            f"{MAX_CHARS:,}"
         )
-    known = {key for keys in _FIELDS.values() for key in keys}
+    solution = solution_of(row, place)
+    answer, worked = gold_of(row, place)
+    known = {*(key for keys in _FIELDS.values() for key in keys), *ANSWER_FIELDS, "solution"}
     return Problem(
         problem_id=str(values["problem_id"]) if values["problem_id"] != "" else default_id,
         text=values["text"],
         answer=answer,
         level=_as_level(values["level"], place),
         subject=values["subject"],
-        solution=values["solution"],
+        solution=solution or worked,
         meta={key: value for key, value in row.items() if key not in known},
     )
 
@@ -176,7 +174,7 @@ def _as_problem(row: Mapping[str, Any], place: str, default_id: str) -> Problem:
 def _as_level(value: Any, place: str) -> int:
     if value == "":
         return 0
-    match = re.fullmatch(r"(?:Level )?\s*(\d)", str(value).strip())
+    match = re.fullmatch(r"(?:Level )?\s*(\d)(?:\.0)?", str(value).strip())
     if match and int(match[1]) <= 5:
         return int(match[1])
     if str(value).strip() == "Level ?":  # so written for a few problems of MATH
