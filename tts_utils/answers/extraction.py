@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from tts_utils.answers.boxes import bare, is_blank, spans
+from tts_utils.answers.forms import literal
 from tts_utils.answers.released import minerva
+from tts_utils.answers.spelling import tidy
 
 REACH = 2000
 """Characters after "the answer is" among which the answer must end."""
@@ -93,7 +95,13 @@ def _of_boxes(text: str) -> str:
             break
         parts.append(span)
     contents = [bare(text[begin:end]) for _, begin, end, _ in reversed(parts)]
-    return ", ".join(dict.fromkeys(contents))
+    return ", ".join({_value(content): content for content in contents}.values())
+
+
+def _value(content: str) -> object:
+    """Return what a box says, so that a number and the same one written otherwise are said once."""
+    form = literal(tidy(content), 1) if len(content) < 100 else None
+    return content if form is None or form.exact is None else form.exact
 
 
 def _last(text: str, phrases: re.Pattern[str]) -> str:
