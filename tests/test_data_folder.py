@@ -200,7 +200,7 @@ def test_an_own_problem_set_or_model_comes_first(place):
 
 def test_a_folder_that_cannot_be_written_is_named(place):
     place.own.write_text("a file where the folder should be")
-    with pytest.raises(StoreError, match=r"cannot write in .*tts-data.*set TTS_DATA"):
+    with pytest.raises(StoreError, match=r"cannot write in .*tts-data.*move it away"):
         store.fill_samples("toy", fakes.FakePolicy(), 1)
 
 

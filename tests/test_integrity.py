@@ -128,9 +128,10 @@ def test_another_template_or_configuration_does_not_continue_a_table(data, tmp_p
     policy.revision, policy.settings = "same weights", checkpoints.settings_of(str(folder))
     assert store.fill_samples("toy", policy, 2).added == 8
     assert policy.settings == checkpoints.settings_of(shutil.copytree(folder, tmp_path / "copy"))
-    (folder / name).write_text((folder / name).read_text() + " ")
+    changed = {"config.json": '{"rope_theta": 20000}'}.get(name, (folder / name).read_text() + " ")
+    (folder / name).write_text(changed)
     policy.settings = checkpoints.settings_of(str(folder))
-    with pytest.raises(store.ForeignTable, match="another template, tokenizer or configuration"):
+    with pytest.raises(store.ForeignTable, match="template, tokenizer or configuration has changed"):
         store.fill_samples("toy", policy, 4)
     assert len(store.read_samples("toy", "mine")) == 8
 

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tts_utils import answers
-from tts_utils.data_folder import data_dir
+from tts_utils.data_folder import lab_dir
 from tts_utils.problems import load_problems
 
 
@@ -12,7 +12,7 @@ def changed(dataset: str, sets: dict) -> tuple[int, list]:
     """How many rows a data set's tables of samples hold, and those whose answer or verdict is another now."""
     golds = {problem.problem_id: problem.answer for problem in load_problems(dataset)}
     rows, found = 0, []
-    for path in sorted((data_dir() / "samples" / dataset).rglob("*.parquet")):
+    for path in sorted((lab_dir() / "samples" / dataset).rglob("*.parquet")):
         table = pq.read_table(path)
         rows += table.num_rows
         names = ("problem_id", "sample", "text", "finish_reason", "answer", "correct")
@@ -23,7 +23,8 @@ def changed(dataset: str, sets: dict) -> tuple[int, list]:
             if key not in sets:
                 now = "" if reason == "length" else answers.extract_answer(text)
                 sets[key] = now, bool(now) and answers.grade(now, golds[problem])
-            if sets[key] != (answer, correct):
+            # An answer that was wrong may be read as none now: no verdict changes, no right answer moves.
+            if sets[key] != (answer, correct) and (correct or sets[key][1] or sets[key][0]):
                 found.append((path.name, problem, sample, answer, correct, *sets[key]))
     return rows, found
 

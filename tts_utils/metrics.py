@@ -212,8 +212,8 @@ def resampling(
     """Draw problems with replacement: (R, P) how often each problem is in each resample.
 
     >>> resampling(3, np.random.default_rng(0), 2)
-    array([[1., 1., 1.],
-           [2., 1., 0.]], dtype=float32)
+    array([[0., 2., 1.],
+           [3., 0., 0.]], dtype=float32)
     """
     if num_problems < 1 or num_resamples < 1:
         raise ValueError(f"need a problem and a resample, got {num_problems!r} and {num_resamples!r}")
