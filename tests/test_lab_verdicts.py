@@ -30,20 +30,25 @@ def changed(dataset: str, sets: dict) -> tuple[int, list]:
     return rows, found
 
 
+def check(found: list) -> None:
+    """Not one verdict is another; what was half of a box, "255}" and the like, is no answer any more."""
+    assert [row for row in found if row[-1] is not row[-3]] == []
+    for *_, answer, _, now, _ in found:
+        assert now == "" and ("boxed" in answer or answer.count("{") != answer.count("}"))
+
+
 def test_verdicts_of_the_small_set():
     rows, found = changed("lab-30", {})
-    assert rows > 50_000 and found == []
+    check(found)
+    assert rows > 50_000 and len(found) <= 2
 
 
 @pytest.mark.slow
 def test_verdicts_of_every_set():
-    rows, others = 0, []
+    rows, found = 0, []
     for dataset in ("lab-200", "lab-500"):
-        count, found = changed(dataset, {})
+        count, some = changed(dataset, {})
         rows += count
-        others += found
-    assert rows > 500_000
-    assert [row for row in others if row[-1] is not row[-3]] == []
-    # "the answer is 255}." was stored as the answer "255}", which is half of a pair of braces: none now
-    assert len(others) <= 7
-    assert all(row[-2] == "" and row[3].endswith("}") for row in others)
+        found += some
+    check(found)
+    assert rows > 500_000 and len(found) <= 12
