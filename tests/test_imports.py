@@ -446,6 +446,23 @@ def test_a_record_keeps_its_steps_its_scores_and_the_tokens_of_each_path(data, t
     assert cells(done, "step marks turned into blank lines") == [(3, 3)]
 
 
+def test_a_groundtruth_without_an_answer_is_none_and_the_named_sets_gold_wins(data, tmp_path):
+    row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75])) | {
+        "groundtruth": "Two and two give $2+2 = 4$, of course."
+    }
+    add_record(tmp_path / "records", 0, 0, row)
+    run_of = imports.read_records(tmp_path / "records")
+    with pytest.raises(BadImport, match=r"question_0: its groundtruth states no answer.*--dataset"):
+        imports.import_run(run_of, "theirs", "policy", "prm")
+    path = tmp_path / "set.jsonl"
+    path.write_text(json.dumps({"problem": "What is 2 + 2?", "answer": "4", "problem_id": "a"}) + "\n")
+    done = imports.import_run(run_of, str(path), "policy", "prm")
+    assert cells(done, "right by our grader") == [(1, 1)]
+    row["groundtruth"] = " 4 "  # an answer as it stands
+    add_record(tmp_path / "records", 0, 0, row)
+    imports.import_run(imports.read_records(tmp_path / "records"), "theirs", "policy", "prm")
+
+
 def test_steps_that_blank_lines_do_not_part_are_unfit_even_where_their_number_agrees(data, tmp_path):
     """A step that is blank and one that holds a blank line: three marked steps, and three by blank lines."""
     row = record("What is 2 + 2?", (RIGHT, [0.5, 0.75]), (RIGHT, [0.5, 0.25, 0.75]))

@@ -345,7 +345,6 @@ def data(tmp_path):
     folder = tmp_path / "data"
     (folder / "problems").mkdir(parents=True)
     (folder / "problems" / "toy.jsonl").write_text(fakes.as_jsonl(fakes.problems(5)), encoding="utf-8")
-    (folder / "manifest.json").write_text('{"files": {}}', encoding="utf-8")
     return folder
 
 

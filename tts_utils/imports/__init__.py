@@ -200,6 +200,12 @@ def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...
         )
     if not dataset or dataset_name(dataset) != Path(dataset).name or dataset.startswith("."):
         raise BadImport(f"{dataset!r} cannot name a problem set; use letters, digits, '.', '-' and '_'")
+    for question in run.questions:
+        if not question.gold_known:
+            raise BadImport(
+                f"{question.place}: its groundtruth states no answer (no \\boxed{{}}), so nothing could "
+                "be graded by it; give the problem set, with its answers, as --dataset"
+            )
     problems = tuple(question.problem for question in run.questions)
     lines = [
         {
@@ -236,7 +242,7 @@ def _matched(run: Run, problems: Sequence[Problem]) -> list[Problem]:
                 f"{question.place}: problem {asked.problem_id!r} is a different problem in the set: "
                 f"{asked.text!r:.100} here, {problem.text!r:.100} there; import it under another --dataset"
             )
-        if not answers.equivalent(problem.answer, asked.answer):
+        if question.gold_known and not answers.equivalent(problem.answer, asked.answer):
             raise BadImport(
                 f"{question.place}: the answer of problem {problem.problem_id!r} is {asked.answer!r:.100} "
                 f"here, {problem.answer!r:.100} in the set"

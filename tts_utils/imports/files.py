@@ -26,6 +26,9 @@ RECORDS = "records"
 STEP_MARK = " ки\n"
 """What the paper's code writes behind every step, where the policy wrote a blank line or ended."""
 
+WORDS_OF_AN_ANSWER = 3
+"""A record's groundtruth that states no answer and has more words is a solution, and no answer itself."""
+
 _PREDICTION = re.compile(r"pred(_(naive|weighted|maj)@\d+)?")
 
 
@@ -62,6 +65,7 @@ class Question:
         predictions: the answers that the source chose, by its names ("pred", "pred_maj@4", ...).
         agg_scores: one aggregated score per completion, or ().
         verdicts: "majority_vote" of each record, or ().
+        gold_known: whether the source states the gold answer, and not only a solution without one.
     """
 
     problem: Problem
@@ -70,6 +74,7 @@ class Question:
     predictions: Mapping[str, str] = field(default_factory=dict)
     agg_scores: tuple[float, ...] = ()
     verdicts: tuple[float, ...] = ()
+    gold_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +192,14 @@ def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
 
 
 def _pooled(name: str, files: list[Path]) -> Question:
-    problem, outputs, verdicts = None, [], []
+    problem, outputs, verdicts, gold_known = None, [], [], True
     for file in files:
         before = len(outputs)
         for place, row in read_lines(file):
             gold = get_text(row, place, "groundtruth")
-            found = Problem(name, get_text(row, place, "question"), extract_answer(gold) or gold.strip())
+            answer = extract_answer(gold)
+            gold_known = bool(answer) or len(gold.split()) <= WORDS_OF_AN_ANSWER
+            found = Problem(name, get_text(row, place, "question"), answer or gold.strip())
             if problem not in (None, found):
                 raise BadImport(
                     f"{place}: its question or groundtruth differs from that of {files[0]}; one folder must "
@@ -206,7 +213,9 @@ def _pooled(name: str, files: list[Path]) -> Question:
                 outputs.append(_record_output(output, f"{place}, output {number}"))
         if len(outputs) == before:
             raise BadImport(f"{file} holds no completion; remove it, or run that record again")
-    return Question(problem, str(files[0].parent), tuple(outputs), verdicts=tuple(verdicts))
+    return Question(
+        problem, str(files[0].parent), tuple(outputs), verdicts=tuple(verdicts), gold_known=gold_known
+    )
 
 
 def _record_output(output: Any, place: str) -> Output:

@@ -23,7 +23,8 @@ def lines(frame: pd.DataFrame, dataset: str, everything: bool = False) -> list[s
     whole = list(_whole(frame, dataset))
     if everything or len(whole) <= SCREEN:
         return whole
-    return [*_summary(frame, dataset), "", f"This is a summary of {len(frame)} figures; all of them: --all"]
+    summary = [line.rstrip() for line in _summary(frame, dataset)]
+    return [*summary, "", f"This is a summary of {len(frame)} figures; all of them: --all"]
 
 
 def _whole(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
@@ -64,7 +65,6 @@ def _summary(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
             f"{_of(plain, 'samples without an answer'):>9}"
         )
     searched = frame[(frame["method"] != "samples") & (frame["rule"] != "") & frame["estimate"].notna()]
-    searched = searched[~searched["measure"].str.contains("without an answer", regex=False)]
     if len(searched):
         yield ""
         rule = searched["measure"].iloc[0].split(", ")[1].split(" (")[0]

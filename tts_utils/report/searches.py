@@ -77,7 +77,7 @@ def _of_search(
     )
     mute = (outcome.pool.answer_ids < 0).mean(axis=1)
     words = f"{label}: paths cut or without an answer ({table.prm})"
-    yield Measure(words=words, values=mute, problem_ids=ids, method=label, **about)
+    yield Measure(words=words, values=mute, problem_ids=ids, method=label, **about | {"rule": ""})
     key = f"{table.policy} {table.prm} {how}"
     if key not in best_of:
         best_of[key] = _pool(source, table, how or "last")

@@ -220,8 +220,8 @@ def searches_in(dataset: str, data: Path, policy: str = "", prm: str = "") -> li
         DamagedTable, ForeignTable: naming the file.
     """
     found = []
-    for table in files.stored(data, "searches", dataset_name(dataset), policy, prm):
-        if {policy, table.policy, ""} == {table.policy, ""} and {prm, table.prm, ""} == {table.prm, ""}:
+    for table in files.stored(data, "searches", dataset_name(dataset), policy):
+        if policy in ("", table.policy) and prm in ("", table.prm):
             rows = files.load(table, data, columns=["run", "problem_id", "node"])
             roots = columns.numbers(rows, "node") == 0
             codes, names = columns.codes(rows, "problem_id")
