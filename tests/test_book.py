@@ -1,5 +1,6 @@
 """The lessons' sources are clean and agree; the built book asks no other server for anything."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -290,6 +291,27 @@ def test_the_tokens_of_lesson_3_are_those_of_the_formats() -> None:
     shown = run(path).namespace["TOKENS"]["lab"]
     for name, tokens in prm_tokens.table(real=False)["lab"].items():
         assert shown[name] == [(word.replace("\n", "↵"), step) for word, step in tokens], name
+
+
+def test_a_chart_gets_a_link_to_its_data_and_a_still_picture(tmp_path: Path) -> None:
+    altair, _ = pytest.importorskip("altair"), pytest.importorskip("vl_convert")
+    place = ROOT / "book" / "_ext" / "charts.py"
+    spec = importlib.util.spec_from_file_location("charts_extension", place)
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    rows = [{"n": 1, "right": 0.5, "detail": "for the figure"}, {"n": 2, "right": 0.75, "detail": "x"}]
+    chart = altair.Chart(altair.Data(values=rows), width="container").mark_line().encode(x="n:Q", y="right:Q")
+    chart = chart.properties(description='Right by "n".', datasets={"data": rows})
+    page = chart.to_html(fullhtml=False, template="universal", output_div="altair-viz-1")
+    app = types.SimpleNamespace(outdir=tmp_path / "html", doctreedir=tmp_path / "html" / ".doctrees")
+    context = {"body": f"<p>Before</p>{page}<p>After</p>"}
+    context["pathto"] = lambda name, resource: f"../{name}"
+    extension.add_to_charts(app, "notebooks/07-why", "page.html", context, None)
+    assert 'img src="../_static/charts/07-why-1.svg" alt="Right by &quot;n&quot;."' in context["body"]
+    assert 'href="../_static/charts/07-why-1.csv" download' in context["body"]
+    made = tmp_path / "html" / "_static" / "charts"
+    assert (made / "07-why-1.csv").read_text().splitlines() == ["n,right", "1,0.5", "2,0.75"]
+    assert (made / "07-why-1.svg").read_text().startswith("<svg")
 
 
 # --- the built book

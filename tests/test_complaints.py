@@ -126,7 +126,10 @@ def test_a_home_that_does_not_exist(data, monkeypatch):
 
 
 def test_a_file_that_vanishes(data, monkeypatch):
-    refusing(monkeypatch, manifest, "sha256_of", errno.ENOENT, ".parquet")
+    def gone(path, **_):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(table_files.pq, "ParquetFile", gone)
     assert "has vanished meanwhile" in run("report", "--dataset", "toy")
 
 

@@ -3,16 +3,21 @@
 Both are made from the chart's own specification, as it stands in the page, so they cannot differ from it.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json
 import re
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vl_convert
-from docutils import nodes
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.application import Sphinx
 
 CALL = re.compile(r'^\s*\}\)\((\{.*\}), (?:\{"mode": "vega-lite".*\})\);\s*\n</script>', re.MULTILINE)
 WIDTH = 640  # px of a still picture; in the page a chart is as wide as its container

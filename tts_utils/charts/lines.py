@@ -100,8 +100,9 @@ def curves(
     if "low" not in shown:
         shown = shown.assign(low=shown[y], high=shown[y])
     scale = alt.Scale(type="log", nice=False, padding=12) if log else alt.Scale(nice=False, padding=6)
-    cost = alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(format="~s", grid=False, tickCount=6), scale=scale)
-    chart = _banded(shown, names, x, y, cost, y_title, series, x_title, "~s", height, points=not marker)
+    form = "~s" if shown[x].max() >= 1000 else "~g"
+    cost = alt.X(f"{x}:Q", title=x_title, axis=alt.Axis(format=form, grid=False, tickCount=6), scale=scale)
+    chart = _banded(shown, names, x, y, cost, y_title, series, x_title, form, height, points=not marker)
     if marker is not None:
         chart = _marked(chart, shown, x, y, marker)
     about = _described(shown, y, x, x_title, menu, slider)

@@ -102,7 +102,7 @@ def search_tree(
             ),
             size=alt.when(alt.datum.kept).then(alt.value(300)).otherwise(alt.value(110)),
             stroke=is_picked.then(alt.value(PICKED)).otherwise(alt.value(INK)),
-            strokeWidth=is_picked.then(alt.value(4))
+            strokeWidth=is_picked.then(alt.value(3))
             .when(alt.datum.kept)
             .then(alt.value(2.5))
             .otherwise(alt.value(0.8)),
