@@ -4,15 +4,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from tts_utils import answers
-from tts_utils.data_folder import lab_dir
+from tts_utils.data_folder import clone_dir
 from tts_utils.problems import load_problems
+
+DATA = clone_dir()
 
 
 def changed(dataset: str, sets: dict) -> tuple[int, list]:
     """How many rows a data set's tables of samples hold, and those whose answer or verdict is another now."""
-    golds = {problem.problem_id: problem.answer for problem in load_problems(dataset)}
+    golds = {problem.problem_id: problem.answer for problem in load_problems(dataset, data=DATA)}
     rows, found = 0, []
-    for path in sorted((lab_dir() / "samples" / dataset).rglob("*.parquet")):
+    for path in sorted((DATA / "samples" / dataset).rglob("*.parquet")):
         table = pq.read_table(path)
         rows += table.num_rows
         names = ("problem_id", "sample", "text", "finish_reason", "answer", "correct")
@@ -23,22 +25,30 @@ def changed(dataset: str, sets: dict) -> tuple[int, list]:
             if key not in sets:
                 now = "" if reason == "length" else answers.extract_answer(text)
                 sets[key] = now, bool(now) and answers.grade(now, golds[problem])
-            # An answer that was wrong may be read as none now: no verdict changes, no right answer moves.
-            if sets[key] != (answer, correct) and (correct or sets[key][1] or sets[key][0]):
+            if sets[key] != (answer, correct):
                 found.append((path.name, problem, sample, answer, correct, *sets[key]))
     return rows, found
 
 
+def check(found: list) -> None:
+    """Not one verdict is another; what was half of a box, "255}" and the like, is no answer any more."""
+    assert [row for row in found if row[-1] is not row[-3]] == []
+    for *_, answer, _, now, _ in found:
+        assert now == "" and ("boxed" in answer or answer.count("{") != answer.count("}"))
+
+
 def test_verdicts_of_the_small_set():
     rows, found = changed("lab-30", {})
-    assert rows > 50_000 and found == []
+    check(found)
+    assert rows > 50_000 and len(found) <= 2
 
 
 @pytest.mark.slow
 def test_verdicts_of_every_set():
-    rows = 0
+    rows, found = 0, []
     for dataset in ("lab-200", "lab-500"):
-        count, found = changed(dataset, {})
+        count, some = changed(dataset, {})
         rows += count
-        assert found == []
-    assert rows > 500_000
+        found += some
+    check(found)
+    assert rows > 500_000 and len(found) <= 12

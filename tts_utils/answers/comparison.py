@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from tts_utils.answers.forms import Form, as_complex, literal, proportional, same_forms
 from tts_utils.answers.kinds import kind, letters
+from tts_utils.answers.matching import match, one_holds_the_other, same_items
 from tts_utils.answers.maths import MathProcess
 from tts_utils.answers.regions import Region
 from tts_utils.answers.spelling import MAX_CHARS, Spelling, split_list
@@ -70,7 +70,7 @@ class Comparison:
 
     def same(self, a: Spelling, b: Spelling) -> bool:
         """Say whether two answers are the same; units count where both have one."""
-        if a.unit and b.unit and a.unit != b.unit and not _one_holds_the_other(a.unit, b.unit):
+        if a.unit and b.unit and a.unit != b.unit and not one_holds_the_other(a.unit, b.unit):
             return False
         return self.same_keys(a.key, b.key)
 
@@ -87,7 +87,7 @@ class Comparison:
         if kinds & {"string", "based"} or kinds in _NEVER_EQUAL:
             return False
         if kinds == {"list"}:
-            return _same_items(split_list(a), split_list(b))
+            return same_items(split_list(a), split_list(b))
         if "words" in kinds:
             return kinds <= {"words", "letters"} and letters(a) == letters(b)
         return self.verdicts.of(a, b, lambda: self._decide(a, b))
@@ -168,7 +168,7 @@ class Comparison:
         return len(a) == len(b) and all(map(self._same_nodes, a, b))
 
     def _in_any_order(self, a: Sequence[Node], b: Sequence[Node]) -> bool:
-        return len(a) == len(b) and _match(a, b, self._same_nodes)
+        return len(a) == len(b) and match(a, b, self._same_nodes)
 
     def _distinct(self, parts: Sequence[Node]) -> list[Node]:
         found: list[Node] = []
@@ -185,7 +185,7 @@ class Comparison:
                 and all(self._same_nodes(read(x[end]), read(y[end])) for end in (0, 2))
             )
 
-        return len(a) == len(b) and _match(a, b, same)
+        return len(a) == len(b) and match(a, b, same)
 
     def _same_equations(self, a: Node, b: Node) -> bool:
         """Decide for two equations, one of which is more than a name and its value."""
@@ -223,26 +223,3 @@ class Comparison:
         if self.process.spent >= self._end:
             return False
         return self.process.equal(a, b, self.seconds)
-
-
-def _match(a: Sequence, b: Sequence, same: Callable[[object, object], bool]) -> bool:
-    """Say whether every member of one sequence has a partner of its own in the other."""
-    left = list(b)
-    for member in a:
-        place = next((n for n, other in enumerate(left) if same(member, other)), None)
-        if place is None:
-            return False
-        del left[place]
-    return True
-
-
-def _same_items(a: list[str], b: list[str]) -> bool:
-    """Compare two lists item by item; one that repeats a word or letter, ``T, F, T``, is a sequence."""
-    a, b = list(map(letters, a)), list(map(letters, b))
-    is_sequence = any(n > 1 and item[0].isalpha() for item, n in Counter(a).items())
-    return a == b if is_sequence else Counter(a) == Counter(b)
-
-
-def _one_holds_the_other(a: str, b: str) -> bool:
-    """Say whether one unit is part of the other: dollars, and dollars per hour."""
-    return set(a.split()) <= set(b.split()) or set(b.split()) <= set(a.split())

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from tts_utils.answers.brackets import bracketed, signs_apart, without_brackets
 from tts_utils.answers.regions import Region, as_region
 from tts_utils.answers.spelling import split_list
 
@@ -55,7 +56,7 @@ class Node:
 @lru_cache(maxsize=1 << 16)
 def read(key: str) -> Node:
     """Return the structure of a tidy answer."""
-    items = _signs_apart(split_list(key))
+    items = signs_apart(split_list(key))
     if len(items) > MAX_ITEMS:
         return Node("open", key)
     if len(items) == 1:
@@ -101,7 +102,7 @@ def _is_unbounded(node: Node) -> bool:
 
 
 def _read_one(text: str) -> Node:
-    text = _without_brackets(text)
+    text = without_brackets(text)
     if text == r"\emptyset":
         return Node("empty", text)
     if matrix := _MATRIX.fullmatch(text):
@@ -118,8 +119,8 @@ def _read_one(text: str) -> Node:
     if member := _MEMBER.fullmatch(text):
         return read(member[1])
     region = as_region(text)
-    if (inner := _bracketed(text)) is not None:
-        parts = tuple(read(part) for part in _signs_apart(split_list(inner[1])))
+    if (inner := bracketed(text)) is not None:
+        parts = tuple(read(part) for part in signs_apart(split_list(inner[1])))
         if inner[0] == r"\{\}" and not re.search(r"[:|<>]|\\mid|\\dots|\.\.\.", inner[1]):
             return (
                 Node("set", text, _flat(parts)) if len(parts) > 1 or parts[0].shape != "value" else parts[0]
@@ -154,63 +155,3 @@ def _named(text: str, name: str, value: str) -> Node:
 def _flat(parts: tuple[Node, ...]) -> tuple[Node, ...]:
     """Return the members of a set, those of a list inside it (1 \\pm 2) one by one."""
     return tuple(member for part in parts for member in (part.parts if part.shape == "list" else (part,)))
-
-
-def _bracketed(text: str) -> tuple[str, str] | None:
-    """Return the brackets around the whole of a text, and what is in them; None where there are none."""
-    for left in ("\\{", "{", "(", "["):
-        if not text.startswith(left):
-            continue
-        for right in ("\\}", "}", ")", "]"):
-            if text.endswith(right) and (("{" in left) == ("}" in right)) and len(text) > len(left + right):
-                inner = text[len(left) : len(text) - len(right)]
-                if not _is_closed(inner):
-                    return None
-                brackets = r"\{\}" if "{" in left else left + right
-                return (
-                    (brackets, inner)
-                    if "{" not in left or left == "\\{" or ", " in inner or "," in inner
-                    else None
-                )
-    return None
-
-
-def _is_closed(text: str) -> bool:
-    """Say whether every bracket that closes in a text was opened in it."""
-    depth = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if depth < 0:
-            return False
-    return depth == 0
-
-
-def _without_brackets(text: str) -> str:
-    """Return a text without round brackets or braces that hold the whole of it and only one item."""
-    while len(text) > 2 and (text[0] + text[-1] in ("()", "{}")) and _is_closed(text[1:-1]):
-        inner = text[1:-1]
-        if len(split_list(inner.replace(",", ", "))) > 1 or re.search(r"\\begin", inner):
-            break
-        text = inner
-    return text
-
-
-def _signs_apart(items: list[str]) -> list[str]:
-    r"""Return every item with ``\pm`` as those with a plus and with a minus."""
-    apart: list[str] = []
-    for item in items:
-        found = re.split(r"(\\pm|\\mp)(?![A-Za-z])", item)
-        signs = found[1::2]
-        if not signs or len(signs) > 3 or item.startswith(r"\{"):
-            apart.append(item)
-            continue
-        together = r"\mp" in signs
-        for number in range(2 if together else 2 ** len(signs)):
-            text = found[0]
-            for place, sign in enumerate(signs):
-                is_minus = (number % 2 == 1) != (sign == r"\mp") if together else number >> place & 1
-                text += ("-" if is_minus else "+" if text and text[-1] not in "=({," else "") + found[
-                    2 * place + 2
-                ]
-            apart.append(text)
-    return apart

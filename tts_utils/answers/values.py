@@ -7,7 +7,6 @@ where a root or logarithm of something negative that depends on a letter is take
 from __future__ import annotations
 
 import hashlib
-from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -15,9 +14,10 @@ import sympy
 from mpmath import mp
 from sympy.core.function import AppliedUndef
 
+from tts_utils.answers.rationals import rational
+
 DIGITS = 30
 POINTS = 8
-MAX_BITS = 4096
 MAX_POWER = 10**15  # of two: beyond it a number is too large to say anything about
 _CONSTANTS = {sympy.pi: mp.pi, sympy.E: mp.e, sympy.I: mpmath.mpc(0, 1), sympy.GoldenRatio: mp.phi}
 _NAMES = (
@@ -56,7 +56,7 @@ def _form_of(expression: Any) -> dict[str, object]:
     decimal = bool(expression.atoms(sympy.Float))
     letters = sorted({symbol.name for symbol in expression.atoms(sympy.Symbol)})
     try:
-        exact = None if decimal or letters else _rational(expression)
+        exact = None if decimal or letters else rational(expression)
         if exact is not None:
             value = _parts(mpmath.mpf(exact.numerator) / exact.denominator)
             digits = [hex(exact.numerator), hex(exact.denominator)]
@@ -165,42 +165,3 @@ def _unknown(name: str, parts: list) -> Any:
     """A function that only has a name: some function or other, the same one in every answer."""
     drawn = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4])
     return sum((drawn % (7 + place) + 2) * part**2 + 3 * part + 1 for place, part in enumerate(parts))
-
-
-def _rational(node: Any) -> Fraction | None:
-    """Return the exact value of an expression, or None where it is not rational, or not quickly found."""
-    if node.is_Rational:
-        return Fraction(int(node.p), int(node.q)) if int(node.p).bit_length() <= MAX_BITS else None
-    name = type(node).__name__
-    if not (node.is_Add or node.is_Mul or node.is_Pow or name in ("UnevaluatedExpr", "factorial", "Abs")):
-        return None
-    parts = [_rational(part) for part in node.args]
-    if any(part is None for part in parts):
-        return None
-    if name == "UnevaluatedExpr":
-        return parts[0]
-    if name == "Abs":
-        return abs(parts[0])
-    if name == "factorial":
-        return _factorial(parts[0])
-    if node.is_Pow:
-        return _rational_power(*parts)
-    total = Fraction(node.is_Mul)
-    for part in parts:
-        total = total * part if node.is_Mul else total + part
-        if max(total.numerator.bit_length(), total.denominator.bit_length()) > MAX_BITS:
-            return None
-    return total
-
-
-def _factorial(value: Fraction) -> Fraction | None:
-    if value.denominator != 1 or not 0 <= value <= 400:
-        return None
-    return Fraction(int(sympy.factorial(int(value))))
-
-
-def _rational_power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if exponent.denominator != 1 or (not base and exponent <= 0):
-        return None
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    return base**exponent.numerator if bits * abs(exponent.numerator) <= MAX_BITS else None
