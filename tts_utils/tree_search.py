@@ -2,7 +2,7 @@ r"""Beam search and DVTS: search over steps, guided by a PRM, as generators for 
 
 Beam search with budget N and branching M keeps N/M beams: sample M next steps from each, score all, keep the
 best N/M, until every path has ended. DVTS is N/M independent trees, each a beam search with budget M that
-keeps one. On texts alone, with ``sample(text, m)`` for the policy and ``score(text)`` for the PRM, that is:
+keeps one. On texts alone, with ``sample(text, m)`` for the policy and ``score(text)`` for the PRM, that is::
 
     def beam_search(N, M, sample, score):
         beams, done = [""] * (N // M), []

@@ -14,7 +14,7 @@ def variance_split(right: ArrayLike, names: tuple[str, str] = ("rows", "columns"
     b = the column means and c = what neither explains, all of them deviations, the variance over cells is
     mean a^2 + mean b^2 + mean c^2. Chance differences between cells add to each, most to c; they are
     subtracted: for a vector estimated by the mean over P problems of vectors e_p, the mean square is
-    estimated without bias by |mean e|^2 - sum_p |e_p - mean e|^2 / (P (P - 1)).
+    estimated without bias by (mean e)^2 - sum_p (e_p - mean e)^2 / (P (P - 1)), squares of lengths.
 
     Args:
         right: (A, B, P) outcomes in [0, 1], A rows by B columns on the same P problems, P at least 3.
