@@ -21,7 +21,7 @@ def without_the_bound(first, second, n):
 
 WRONG = [
     Wrong("problems", "averages taken for problems", without_whole_problems, "average of several runs"),
-    Wrong("problems", "with a sign", signed, "whichever comes first"),
+    Wrong("problems", "with a sign", signed, "two problems"),
     Wrong("problems", "points", lambda a, b, n: round(abs(a - b)), "4 problems"),
     Wrong(
         "break-even",
