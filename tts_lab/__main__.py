@@ -208,6 +208,24 @@ def phenomena(
 
 
 @app.command()
+def problems(
+    seed: int = typer.Option(help="Another seed, other problems."),
+    count: int = typer.Option(40, min=1, help="How many."),
+    out: Path = typer.Option(help="The .jsonl file to write."),
+) -> None:
+    """Write new problems of the lab's kinds, for a course or an exam: none of them is in a test set."""
+    from itertools import islice
+
+    from tts_lab.problems import training_stream, write_problems
+
+    if out.exists():
+        raise typer.BadParameter(f"{out} is there already; name a new file")
+    # Streams of training have seeds below a million; these begin behind them.
+    write_problems(tuple(islice(training_stream(10**6 + seed), count)), out)
+    typer.echo(f"{count} problems in {out}; run them with: tts sample --dataset {out}")
+
+
+@app.command()
 def slips(policy: str, dataset: str = typer.Option("lab-500", help="The test set.")) -> None:
     """Sample 16 next steps from states that are right so far, live, and print how many are right."""
     from tts_lab.recipe import FULL
