@@ -42,6 +42,7 @@ class Job:
         search: which tree search, or None.
         stored: rows (trees, for searches) that are there.
         wanted: rows or trees that the recipe asks for.
+        is_open: a run was ended before it brought the table's parts together.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Job:
     search: TreeSearch | None
     stored: int
     wanted: int
+    is_open: bool = False
 
     @property
     def title(self) -> str:
@@ -68,6 +70,11 @@ class Job:
     def missing(self) -> int:
         """Rows or trees still to be made."""
         return max(0, self.wanted - self.stored)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.missing and not self.is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +134,23 @@ def _jobs_of(recipe: Recipe, policy: Model, seed: int, size: int, data: Path) ->
     pools = [("greedy", replace(config, temperature=0.0), 1)] * recipe.greedy
     pools += [("samples", config, recipe.pool)] * bool(recipe.pool)
     for kind, how, count in pools:
-        there = table_files.stored_rows(Table("samples", dataset, name, how), data)
-        yield Job(kind, policy, None, how, count, None, min(there, size * count), size * count)
+        samples = Table("samples", dataset, name, how)
+        there = min(table_files.stored_rows(samples, data), size * count)
+        open_ = table_files.is_open(samples, data)
+        yield Job(kind, policy, None, how, count, None, there, size * count, open_)
     for prm in recipe.prms:
         prm_name = prm.label or prm.name
         for _, how, count in pools:
             scores = Table("step_scores", dataset, name, how, prm=prm_name)
-            there = table_files.stored_rows(scores, data)
-            yield Job("scores", policy, prm, how, count, None, min(there, size * count), size * count)
+            there = min(table_files.stored_rows(scores, data), size * count)
+            open_ = table_files.is_open(scores, data)
+            yield Job("scores", policy, prm, how, count, None, there, size * count, open_)
         for search in recipe.searches():
-            there = _stored_trees(table_of_search(dataset, name, prm_name, search, config), search, data)
+            trees = table_of_search(dataset, name, prm_name, search, config)
             wanted = size * search.num_subtrees
-            yield Job("search", policy, prm, config, 1, search, min(there, wanted), wanted)
+            there = min(_stored_trees(trees, search, data), wanted)
+            open_ = table_files.is_open(trees, data)
+            yield Job("search", policy, prm, config, 1, search, there, wanted, open_)
 
 
 def _stored_trees(table: Table, search: TreeSearch, data: Path) -> int:
@@ -182,11 +194,11 @@ def estimate(job: Job, rates: Rates) -> Estimate:
 
 def lines(recipe: Recipe, todo: Sequence[Job], rates: Rates, echo: Callable[[str], None]) -> None:
     """Say the plan: one line a job that is not done, and the sums."""
-    done = sum(not job.missing for job in todo)
+    done = sum(job.is_done for job in todo)
     echo(f"{recipe.name}: {len(todo)} tables of {recipe.dataset}, {done} of them whole")
     sums = Estimate(0, 0, 0, 0, 0)
     for job in todo:
-        if not job.missing:
+        if job.is_done:
             continue
         cost = estimate(job, rates)
         sums = Estimate(

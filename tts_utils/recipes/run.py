@@ -128,7 +128,7 @@ def run(
     problems = load_problems(recipe.dataset, data=data) if problems is None else problems
     done = []
     for job in jobs(recipe, len(problems), data):
-        if not job.missing or not only(job):
+        if job.is_done or not only(job):
             continue
         say(f"{job.title}: {job.missing:,} of {job.wanted:,} to do")
         with Ticker(job.title, say) as ticker:
