@@ -13,7 +13,7 @@ from tests.tiny import tokenizer
 from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream, write_problems
 from tts_lab.train import TrainingConfig, batches
-from tts_lab.whole import files_of, is_folder_recorded, is_recorded, put_folder, record
+from tts_lab.whole import files_of, forget, is_folder_recorded, is_recorded, put_folder, record
 from tts_utils.store import manifest
 
 OPTIONS = {"add_special_tokens": False, "split_special_tokens": True}
@@ -121,7 +121,10 @@ def test_what_was_not_recorded_does_not_count_and_is_recorded_later(tmp_path):
     record([path], tmp_path, "a command")
     assert is_recorded([path], tmp_path)
     before = manifest.load(tmp_path)["problems/set.jsonl"]["sha256"]
-    path.write_text(path.read_text().replace("0", "1"))  # made anew, of the same size
+    path.write_text(path.read_text().replace("0", "1"))  # of the same size: damaged, or made anew
+    with pytest.raises(manifest.StoreError, match="its sha256 differs"):
+        record([path], tmp_path, "a command")
+    forget([path], tmp_path)
     record([path], tmp_path, "a command")
     assert manifest.load(tmp_path)["problems/set.jsonl"]["sha256"] != before
     path.write_text(path.read_text()[:-20])  # cut, as an older build could leave it

@@ -92,6 +92,7 @@ class Durable:
 
     def _next(self, operation: str) -> None:
         if len(self.seen) == self.at:
+            self.at = None  # cutting a file is announced too
             if self.half and os.path.isfile(self.opened):
                 os.truncate(self.opened, os.path.getsize(self.opened) // 2)
             os.kill(os.getpid(), signal.SIGKILL)

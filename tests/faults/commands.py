@@ -240,24 +240,48 @@ COMMANDS = {
         Command(
             "sample",
             _problems,
-            _tts(*"sample --policy fake-policy --dataset toy --n 6 --batch-size 8".split()),
+            _tts(*["sample", "--policy", "fake-policy", "--dataset", "toy", "--n", "6", "--batch-size", "8"]),
         ),
         Command(
             "sample more",
             _grown,
-            _tts(*"sample --policy fake-policy --dataset toy --n 5 --batch-size 4".split()),
+            _tts(*["sample", "--policy", "fake-policy", "--dataset", "toy", "--n", "5", "--batch-size", "4"]),
         ),
         Command(
             "score",
             _samples,
-            _tts(*"score --policy fake-policy --prm fake-prm --dataset toy --batch-size 4".split()),
+            _tts(
+                *[
+                    "score",
+                    "--policy",
+                    "fake-policy",
+                    "--prm",
+                    "fake-prm",
+                    "--dataset",
+                    "toy",
+                    "--batch-size",
+                    "4",
+                ]
+            ),
         ),
         Command(
             "search",
             _problems,
             _tts(
-                *"search --method beam --policy fake-policy --prm fake-prm --dataset toy --n 4".split(),
-                *"--batch-size 8".split(),
+                *[
+                    "search",
+                    "--method",
+                    "beam",
+                    "--policy",
+                    "fake-policy",
+                    "--prm",
+                    "fake-prm",
+                    "--dataset",
+                    "toy",
+                    "--n",
+                    "4",
+                ],
+                *["--batch-size", "8"],
             ),
         ),
         Command("run", _recipe, _tts("run", "toy.toml")),

@@ -202,7 +202,9 @@ class Trials:
         for name, found in now.items():
             if any(self.rows[name].get(key) != row for key, row in found.items()):
                 self.outcome.note("lost", f"{where}: other rows in {name}")
-        if gone := [n for n, inode in kept.items() if not (data / n).is_file() or (data / n).stat().st_ino != inode]:
+        if gone := [
+            n for n, inode in kept.items() if not (data / n).is_file() or (data / n).stat().st_ino != inode
+        ]:
             self.outcome.note("lost", f"{where}: {gone[:3]}")
         return now, finished(self.command, data, self.state)
 
@@ -233,13 +235,19 @@ def kill(name: str, kills: int, seed: int) -> Outcome:
             second = [dict(at=rng.randrange(count), half=False)] * (number % 2)
             trials.trial(place, *second)
         while sum(trials.outcome.kills.values()) < kills:
-            trials.trial(*(dict(after=rng.uniform(0.005, trials.whole.seconds)) for _ in range(rng.choice((1, 2)))))
+            trials.trial(
+                *(dict(after=rng.uniform(0.005, trials.whole.seconds)) for _ in range(rng.choice((1, 2))))
+            )
     trials.outcome.seconds = time.process_time() - began
     return trials.outcome
 
 
 def _follows_writing(operations: list[str], at: int) -> bool:
-    return at > 0 and operations[at - 1].startswith("open") and not operations[at - 1].endswith((".lock", ".claim"))
+    return (
+        at > 0
+        and operations[at - 1].startswith("open")
+        and not operations[at - 1].endswith((".lock", ".claim"))
+    )
 
 
 if __name__ == "__main__":

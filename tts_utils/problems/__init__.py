@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tts_utils.data_folder import fetch_hint, layers, look_up
+from tts_utils.data_folder import checked_where_listed, fetch_hint, layers, look_up
 from tts_utils.problems.errors import ProblemError
 from tts_utils.problems.golds import ANSWER_FIELDS, gold_of, solution_of
 from tts_utils.problems.hub import HUB_DATASETS, read_hub
@@ -60,7 +60,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
         path = Path(os.path.expanduser(name))
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
-        return _load_jsonl(path)
+        return _load_jsonl(checked_where_listed(path, data))
     if _is_plain(name) and (path := look_up(f"problems/{name}.jsonl", data)):
         return _load_jsonl(path)
     if name in HUB_DATASETS or "/" in name:

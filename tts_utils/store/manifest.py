@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import platform
 import subprocess
@@ -18,7 +17,7 @@ import tts_utils
 from tts_utils import complaints
 from tts_utils.data_folder import data_dir
 from tts_utils.hashes import MANIFEST as NAME
-from tts_utils.hashes import VERSION, StoreError, seal, sha256_of
+from tts_utils.hashes import StoreError, sha256_of, written
 from tts_utils.hashes import entries as load
 
 LOCK = ".lock"
@@ -72,14 +71,21 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def save_entries(data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = ()) -> None:
-    """Add or replace entries, and leave some out (call under the lock)."""
-    files = dict(sorted((load(data) | entries).items()))
+def save_entries(
+    data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = (), *, sealed: bool = True
+) -> None:
+    """Add or replace entries, and leave some out (call under the lock).
+
+    Args:
+        data: the data directory.
+        entries: by path relative to it.
+        without: paths.
+        sealed: refuse to go on with a manifest that was changed by hand.
+    """
+    files = dict(sorted((load(data, sealed=sealed) | entries).items()))
     for name in without:
         files.pop(name, None)
-    content = {"version": VERSION, "seal": seal(files), "files": files}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    replace_file(data / NAME, f"{text}\n".encode())
+    replace_file(data / NAME, written(files))
 
 
 def record_files(paths: Iterable[Path], *, data: Path | None = None, **provenance: Any) -> None:
