@@ -1,4 +1,4 @@
-"""The commands that are killed: each with what it starts from, run as a user runs it, with models that are fakes."""
+"""Commands that are killed: each with what it starts from, run as a user runs it, with fakes for models."""
 
 from __future__ import annotations
 
@@ -234,55 +234,17 @@ def _build(folder: Path) -> int:
     return sum(stored)
 
 
+FAKES = ("--policy", "fake-policy", "--dataset", "toy")
 COMMANDS = {
     command.name: command
     for command in (
-        Command(
-            "sample",
-            _problems,
-            _tts(*["sample", "--policy", "fake-policy", "--dataset", "toy", "--n", "6", "--batch-size", "8"]),
-        ),
-        Command(
-            "sample more",
-            _grown,
-            _tts(*["sample", "--policy", "fake-policy", "--dataset", "toy", "--n", "5", "--batch-size", "4"]),
-        ),
-        Command(
-            "score",
-            _samples,
-            _tts(
-                *[
-                    "score",
-                    "--policy",
-                    "fake-policy",
-                    "--prm",
-                    "fake-prm",
-                    "--dataset",
-                    "toy",
-                    "--batch-size",
-                    "4",
-                ]
-            ),
-        ),
+        Command("sample", _problems, _tts("sample", *FAKES, "--n", "6", "--batch-size", "8")),
+        Command("sample more", _grown, _tts("sample", *FAKES, "--n", "5", "--batch-size", "4")),
+        Command("score", _samples, _tts("score", *FAKES, "--prm", "fake-prm", "--batch-size", "4")),
         Command(
             "search",
             _problems,
-            _tts(
-                *[
-                    "search",
-                    "--method",
-                    "beam",
-                    "--policy",
-                    "fake-policy",
-                    "--prm",
-                    "fake-prm",
-                    "--dataset",
-                    "toy",
-                    "--n",
-                    "4",
-                ],
-                *["--batch-size", "8"],
-            ),
+            _tts("search", "--method", "beam", *FAKES, "--prm", "fake-prm", "--n", "4", "--batch-size", "8"),
         ),
         Command("run", _recipe, _tts("run", "toy.toml")),
         Command("fetch", _source, _fetch, "cache/here", ("problems", "models", "report", "samples")),

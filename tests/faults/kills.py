@@ -1,7 +1,7 @@
 """Kill a command again and again, at its durable operations and at random; then let it end, and compare.
 
-``python -m tests.faults.kills "lab build" --kills 200 --seed 0`` prints, as JSON, what came out. It runs as a
-process of its own, so that its children are forked from one that has a single thread.
+``python -m tests.faults.kills sample "lab build" --kills 200 --seed 0`` prints, as JSON, what came out. It
+runs as a process of its own, so that its children are forked from one that has a single thread.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import gc
 import io
 import json
 import random
+import resource
 import shutil
 import tempfile
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Outcome:
         lost: kills after which a finished row or file was gone, changed, or made a second time.
         damaged: kills after which `tts verify` complained of more than an interrupted run.
         words: the first few of what was wrong.
-        seconds: processor seconds of this process.
+        seconds: processor seconds, those of the children too.
     """
 
     command: str
@@ -164,6 +164,7 @@ class Trials:
             if not ended.killed:  # it was done before
                 if ended.error:
                     self.outcome.note("blocked", f"{where}: {ended.error[-600:]}")
+                there = rows(data)
                 continue
             kind = "at random" if "after" in death else "half written" if death["half"] else "operation"
             self.outcome.kills[kind] = self.outcome.kills.get(kind, 0) + 1
@@ -219,7 +220,7 @@ def kill(name: str, kills: int, seed: int) -> Outcome:
     Where there are fewer kills than operations, these are spread evenly. Every second trial is killed again
     while it goes on.
     """
-    began, rng = time.process_time(), random.Random(f"{seed}/{name}")
+    began, rng = _spent(), random.Random(f"{seed}/{name}")
     with tempfile.TemporaryDirectory() as work:
         trials = Trials(COMMANDS[name], Path(work).resolve())
         count = trials.outcome.operations
@@ -238,8 +239,14 @@ def kill(name: str, kills: int, seed: int) -> Outcome:
             trials.trial(
                 *(dict(after=rng.uniform(0.005, trials.whole.seconds)) for _ in range(rng.choice((1, 2))))
             )
-    trials.outcome.seconds = time.process_time() - began
+    trials.outcome.seconds = _spent() - began
     return trials.outcome
+
+
+def _spent() -> float:
+    """Processor seconds of this process and of its children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def _follows_writing(operations: list[str], at: int) -> bool:
@@ -252,8 +259,8 @@ def _follows_writing(operations: list[str], at: int) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("command", choices=COMMANDS, nargs="+")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    print(json.dumps(asdict(kill(asked.command, asked.kills, asked.seed))))
+    print(json.dumps([asdict(kill(name, asked.kills, asked.seed)) for name in asked.command]))

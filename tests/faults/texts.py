@@ -1,6 +1,6 @@
 """Hostile texts in blocks: each block leaves a file, so a long run can be stopped, resumed and shared out.
 
-``python -m tests.faults.texts FOLDER --count 20000 --seed 0`` runs the blocks that have no file in FOLDER yet;
+``python -m tests.faults.texts FOLDER --count 20000 --seed 0`` runs the blocks that have no file in FOLDER;
 several such processes share them. ``pytest -m faults`` with TTS_FAULTS_FOLDER=FOLDER reads what is there and
 runs the rest. The name of a file holds a hash of the code it was run with.
 """

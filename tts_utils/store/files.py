@@ -291,7 +291,7 @@ def compact(table: Table, data: Path) -> Path:
 
 
 def stored_rows(table: Table, data: Path) -> int:
-    """How many rows of a table are stored; one that two processes stored, or a kill left twice, counts once."""
+    """How many rows of a table are stored; one that two processes stored, or a kill left twice, is one."""
     paths = _files(table, data)
     if len(paths) > 1:
         return load(table, data, columns=KEYS[table.kind]).num_rows
