@@ -337,7 +337,8 @@ def test_a_placeholder_is_said_with_the_way_out(place, monkeypatch):
 
 
 def test_unknown_parts_and_sources(place):
-    with pytest.raises(FetchError, match="no part 'lesson-99' to fetch; there are lesson-07, lesson-08, course, toy, models"):
+    there = "there are lesson-07, lesson-08, course, toy, models"
+    with pytest.raises(FetchError, match=f"no part 'lesson-99' to fetch; {there}"):
         bring("lesson-99", source=place.data)
     with pytest.raises(FetchError, match="neither an http address nor a folder that holds"):
         bring("toy", source=place.root / "absent")

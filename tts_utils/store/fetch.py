@@ -84,8 +84,9 @@ def part(name: str, files: Mapping[str, Any]) -> list[str]:
     """The files that one part means, in the manifest's order.
 
     Args:
-        name: "lesson-02"; "course", what all lessons read together; "all"; or a word or more of a path, such as "lab-500", "models/lab-llama-m" or
-            "samples/lab-500": every file whose path holds these words, one after the other.
+        name: "lesson-02"; "course", what all lessons read together; "all"; or a word or more of a path,
+            such as "lab-500", "models/lab-llama-m" or "samples/lab-500": every file whose path holds these
+            words, one after the other.
         files: the manifest.
 
     Raises:
