@@ -1,4 +1,4 @@
-"""Who reads each kind of shipped file: the table that damaged files are tried with; every kind has its line."""
+"""Who reads each kind of shipped file: the table that damaged files are tried with."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tts_utils import limits
 from tts_utils.data_folder import checked_where_listed, fetch_hint, layers, look_up
 from tts_utils.problems.errors import ProblemError
 from tts_utils.problems.golds import ANSWER_FIELDS, gold_of, solution_of
@@ -18,7 +19,7 @@ from tts_utils.records import Problem
 
 __all__ = ["HUB_DATASETS", "ProblemError", "dataset_option", "fingerprint", "load_problems"]
 
-MAX_CHARS = 1_000_000
+MAX_CHARS = limits.MAX_TEXT
 """Characters of the longest problem text."""
 
 MAX_LINE = 10 * MAX_CHARS
@@ -87,7 +88,9 @@ def _load_jsonl(path: Path) -> tuple[Problem, ...]:
     places_and_rows = []
     try:
         # Not splitlines(): a problem may hold U+2028 and its kin, which JSON does not escape.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = limits.whole_file(path).read_text(encoding="utf-8-sig").split("\n")
+    except limits.TooLarge as exc:
+        raise ProblemError(str(exc)) from exc
     except UnicodeDecodeError as exc:
         raise ProblemError(f"{path}: not UTF-8 text ({exc})") from exc
     for number, line in enumerate(lines, start=1):
