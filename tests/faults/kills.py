@@ -229,7 +229,8 @@ def kill(name: str, kills: int, seed: int) -> Outcome:
         # A file is half written only just before it is synced, or renamed or left.
         places = [p for p in places if not p["half"] or _follows_writing(trials.whole.operations, p["at"])]
         step = max(1.0, len(places) / systematic)
-        chosen = [places[int(i * step)] for i in range(min(systematic, len(places)))]
+        spread = min(systematic, len(places))
+        chosen = [places[min(int((i + rng.random()) * step), len(places) - 1)] for i in range(spread)]
         for number, place in enumerate(chosen):
             if sum(trials.outcome.kills.values()) >= systematic:
                 break
