@@ -1,4 +1,4 @@
-"""Servers, checkpoints and disks that misbehave: their tests are short and always run; here they are counted."""
+"""Servers, checkpoints and disks that misbehave: their tests are short and always run; here they count."""
 
 import os
 import subprocess
