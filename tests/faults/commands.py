@@ -122,6 +122,66 @@ def _recipe(folder: Path) -> None:
     (folder / "toy.toml").write_text(RECIPE, encoding="utf-8")
 
 
+# --- import, pull, verdicts
+
+
+def _run_of_others(folder: Path) -> None:
+    """An output file of search-and-learn, and data to import it into."""
+    _problems(folder)
+    lines = []
+    for problem in fakes.problems(3, prefix="q"):
+        texts = [f"It is.\n\nSo \\boxed{{{int(problem.answer) + off}}}." for off in (0, 0, 1)]
+        row = {"problem": problem.text, "answer": problem.answer, "unique_id": problem.problem_id}
+        lines.append(json.dumps(row | {"completions": texts, "scores": [[0.5, 0.75]] * 3}))
+    (folder / "theirs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _import(folder: Path) -> None:
+    """Rows are not counted: an import hands over all of them each time, and those that are stored stay."""
+    names = ("--policy", "their-policy", "--prm", "their-prm", "--dataset", "theirs")
+    _tts("import", "search-and-learn", "theirs.jsonl", *names)(folder)
+
+
+class _Hub:
+    """A folder that answers as the Hub does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def snapshot_download(self, repo_id, *, local_dir, **_):
+        shutil.copytree(self.folder, local_dir, dirs_exist_ok=True)
+
+
+def _shared(folder: Path) -> None:
+    """Tables that somebody shares, one of them in another version than one's own."""
+    _samples(folder)
+    _problems(folder / "theirs")
+    theirs = folder / "theirs/data"
+    filled = store.fill_samples("toy", fakes.FakePolicy(), 5, data=theirs)
+    store.fill_step_scores(filled.table, fakes.FakePRM(), data=theirs)
+    shared = folder / "hub"
+    listed = {n: e for n, e in manifest.load(theirs).items() if "config" in e}
+    for name in listed:
+        (shared / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(theirs / name, shared / name)
+    (shared / "manifest.json").write_text(json.dumps({"version": 1, "files": listed}), encoding="utf-8")
+
+
+def _pull(folder: Path) -> None:
+    with patch("tts_utils.store.share.hub", lambda: _Hub(folder / "hub")):
+        _tts("pull", "some/tables", "--replace")(folder)
+
+
+def _verdicts(folder: Path) -> None:
+    """What filling a table does with what mathematics says of its answers; nothing is asked here."""
+    from tts_utils.store import verdicts
+
+    with patch.object(data_folder, "shipped", lambda: ()):
+        for n in range(1, 4):
+            verdicts.recall(folder / "data")
+            verdicts.store({(f"{n}/2", f"{2 * n}/4"): True, ("x", f"{n}x"): False}, folder / "data")
+
+
 # --- fetch
 
 
@@ -247,6 +307,9 @@ COMMANDS = {
             _tts("search", "--method", "beam", *FAKES, "--prm", "fake-prm", "--n", "4", "--batch-size", "8"),
         ),
         Command("run", _recipe, _tts("run", "toy.toml")),
+        Command("import", _run_of_others, _import),
+        Command("pull", _shared, _pull),
+        Command("verdicts", _problems, _verdicts),
         Command("fetch", _source, _fetch, "cache/here", ("problems", "models", "report", "samples")),
         Command("lab build", _nothing, _build, "data", ("labels", "models")),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import subprocess
@@ -69,6 +70,25 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as exc:
         exc.filename = str(path)  # a write that fails names no file, and this one is known to the user
         raise
+
+
+def put(data: Path, name: str, content: bytes, **entry: Any) -> None:
+    """Put a file in its place and note it (call under the lock).
+
+    Where an older one is listed, the new hash is announced first: killed between the two, what lies there is
+    still taken for what it is, and the same command goes on.
+
+    Args:
+        data: the data directory.
+        name: the file's path, relative to it.
+        content: all of it.
+        entry: what else to note; circumstances and more.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if listed := load(data).get(name):
+        save_entries(data, {name: {**listed, "next_sha256": digest}})
+    replace_file(data / name, content)
+    save_entries(data, {name: {"sha256": digest, "bytes": len(content), **entry}})
 
 
 def save_entries(
