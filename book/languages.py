@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-STATIC = re.compile(r"""(["'(=])((?:\.\./)*_static/[^"'?#)\s]+)""")
+SHARED = re.compile(r"""(["'(=])((?:\.\./)*_(?:static|sources)/[^"'?#)\s]+)""")
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import editions as edition  # noqa: E402
 
@@ -33,7 +33,8 @@ def toc(pages: list[str], settings: dict) -> dict:
     parts = []
     for part in english["parts"]:
         chapters = [
-            {"file": entry["file"]} | ({"title": titles.get(entry["title"], entry["title"])} if "title" in entry else {})
+            {"file": entry["file"]}
+            | ({"title": titles.get(entry["title"], entry["title"])} if "title" in entry else {})
             for entry in part["chapters"]
             if entry["file"] in pages
         ]
@@ -76,7 +77,16 @@ def run(builder: str, language: str, settings: dict, pages: list[str], out: Path
         (folder / name).write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     how = ["--builder", "html"] if builder == "html" else ["--builder", "custom", "--custom-builder", builder]
     words = [
-        *(str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT), *how, "--all", "-W", "-n", "--keep-going"),
+        *(
+            str(Path(sys.executable).with_name("jupyter-book")),
+            "build",
+            str(ROOT),
+            *how,
+            "--all",
+            "-W",
+            "-n",
+            "--keep-going",
+        ),
         *("--config", str(folder / "config.yml"), "--toc", str(folder / "toc.yml")),
         *("--path-output", str(folder)),
     ]
@@ -92,17 +102,18 @@ def build(language: str, out: Path) -> None:
     english = out / "_build" / "html"
     target = english / language
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(made, target, ignore=shutil.ignore_patterns("_sources", ".doctrees", ".buildinfo"))
+    shutil.copytree(made, target, ignore=shutil.ignore_patterns(".doctrees", ".buildinfo"))
     if (english / "_static").is_dir():
-        share_static(target, english)
+        share_files(target, english)
     print(f"The edition in {edition.editions()[language]['name']} lies in {target / 'index.html'}")
 
 
-def share_static(target: Path, english: Path) -> None:
-    """Let an edition use the English book's fonts, scripts and styles where they are the same files."""
+def share_files(target: Path, english: Path) -> None:
+    """Let an edition use the English book's fonts, scripts and sources where they are the same files."""
     same = {
         path.relative_to(target).as_posix()
-        for path in (target / "_static").rglob("*")
+        for folder in ("_static", "_sources")
+        for path in (target / folder).rglob("*")
         if path.is_file()
         and (twin := english / path.relative_to(target)).is_file()
         and twin.read_bytes() == path.read_bytes()
@@ -114,7 +125,7 @@ def share_static(target: Path, english: Path) -> None:
 
     for page in target.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(STATIC.sub(one_up, text), encoding="utf-8")
+        page.write_text(SHARED.sub(one_up, text), encoding="utf-8")
     for name in same:
         (target / name).unlink()
 

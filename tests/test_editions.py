@@ -3,13 +3,13 @@
 import ast
 import csv
 import re
+import tomllib
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-import tomllib
 import yaml
 
 import notebooks

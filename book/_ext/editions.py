@@ -59,9 +59,7 @@ def other_versions(page: str, language: str, locale: Path = LOCALE) -> list[tupl
     return found if language == "en" or page in pages(language, locale) else []
 
 
-def add_switch(
-    app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None
-) -> None:
+def add_switch(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Put links to a page's other languages above it, and into its head for search engines."""
     if doctree is None or not (others := other_versions(page, app.config.language or "en")):
         return
@@ -73,7 +71,8 @@ def add_switch(
     note = f'<p class="edition-note">{escape(note)}</p>' if note else ""
     context["body"] = f'<nav class="languages" aria-label="Language">{anchors}</nav>{note}{context["body"]}'
     context["metatags"] = context.get("metatags", "") + "".join(
-        f'\n<link rel="alternate" hreflang="{code}" href="{escape(address)}" />' for code, _, address in others
+        f'\n<link rel="alternate" hreflang="{code}" href="{escape(address)}" />'
+        for code, _, address in others
     )
 
 
