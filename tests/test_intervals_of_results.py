@@ -143,11 +143,11 @@ def test_lesson_11() -> None:
 
 def entries(run: LessonRun) -> dict[tuple[str, str], tuple[float, float]]:
     """The intervals as the ledger's table prints them, by claim and case."""
-    claims = run.namespace["table"].set_index("claim")["id"]
     found = {}
-    for row in run.shown["12-table"].data.itertuples():
-        for case, low, high in re.findall(r"(?:^|; )(.+?): [+-][\d.]+ (\[\S+), (\S+\])", row.ours):
-            found[claims[row.claim], case] = printed(f"{low}, {high}")[0]
+    for row in str(run.shown["12-table"]).splitlines():
+        claim = re.search(r"`([\w-]+)` \|", row)
+        for case, low, high in re.findall(r"(?:\| |<br>)([^|]+?): [+-][\d.]+ (\[\S+), (\S+\])", row):
+            found[claim[1], case.split("<br>")[-1]] = printed(f"{low}, {high}")[0]
     return found
 
 
