@@ -12,8 +12,9 @@ import pytest
 
 from tests.fakes import FakePolicy, FakePRM, StepPolicy, as_jsonl, problems
 from tts_utils import recipes, store
+from tts_utils.progress import Progress
 from tts_utils.recipes import Model, RecipeError, of_table, plan, probe
-from tts_utils.recipes.run import Loaded, Ticker, run
+from tts_utils.recipes.run import Loaded, run
 from tts_utils.store import files as table_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,14 +204,14 @@ def test_a_probe_measures_lengths_and_leaves_no_row(data):
 
 def test_something_is_said_at_once_and_then_again_without_a_batch_ending():
     said = []
-    with Ticker("long", said.append, first=0.05, every=0.1) as ticker:
+    with Progress("tree", title="long", quiet_for=0.05, every=0.1, say=said.append) as progress:
         time.sleep(0.2)
-        ticker(1, 4)
+        progress(1, 4)
         time.sleep(0.15)
-        ticker(2, 4)
+        progress(2, 4)
         time.sleep(0.15)
-    assert said[0].startswith("long: working") and len(said) >= 3
-    assert "2 of 4, about" in said[-1]
+    assert said[0].startswith("long: 0 s: loading") and len(said) >= 3
+    assert "2 of 4 trees (50 %), about" in said[-1]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import typer
 
 from tts_utils import data_folder, problems, store
 from tts_utils.cli.options import Dataset, Limit
-from tts_utils.cli.progress import Progress
+from tts_utils.progress import Progress
 from tts_utils.report import page, report
 from tts_utils.store import manifest
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tts_utils.compute import inference_flops
 from tts_utils.data_folder import dataset_name
+from tts_utils.progress import duration
 from tts_utils.recipes import Model, Recipe
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
@@ -213,7 +214,7 @@ def _words(cost: Estimate) -> str:
     if cost.prm_tokens:
         parts.append(f"{_short(cost.prm_tokens)} to read")
     parts.append("FLOPs not known" if cost.flops is None else f"{cost.flops:.1e} FLOPs")
-    parts.append("time not known" if cost.seconds is None else _duration(cost.seconds))
+    parts.append("time not known" if cost.seconds is None else duration(cost.seconds))
     parts.append(f"{max(1, round(cost.disk / 1e6)):,} MB")
     return ", ".join(parts)
 
@@ -224,8 +225,3 @@ def _short(count: float) -> str:
             return f"{count / unit:.1f}{name}"
     return f"{count:.0f}"
 
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 import gc
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tts_utils import policies, prms, store
 from tts_utils.data_folder import dataset_name
 from tts_utils.problems import load_problems
+from tts_utils.progress import Progress
 from tts_utils.protocols import PRM, Policy
 from tts_utils.recipes import Model, Recipe
 from tts_utils.recipes.plan import Job, jobs
 from tts_utils.records import Problem
 from tts_utils.store.tables import Table
-
-FIRST, EVERY = 4.0, 25.0
-"""Seconds until the first word on a table, and between words."""
-
-
-class Ticker:
-    """Says how far a table is, at once and then at intervals, whether or not a batch has ended meanwhile."""
-
-    def __init__(
-        self, title: str, say: Callable[[str], None], first: float = FIRST, every: float = EVERY
-    ) -> None:
-        self._title, self._say, self._waits = title, say, (first, every)
-        self._done = self._total = self._before = 0
-        self._start = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-
-    def __enter__(self) -> Ticker:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Note how far it is; what was there before the first call does not count into the speed."""
-        self._before = self._before or done - 1
-        self._done, self._total = done, total
-
-    def words(self) -> str:
-        """One line: rows done, and the time left at the speed so far."""
-        seconds = time.monotonic() - self._start
-        if not self._total:
-            return f"{self._title}: working, {seconds:.0f} s"
-        fresh = self._done - self._before
-        left = (self._total - self._done) * seconds / fresh if fresh > 0 else float("nan")
-        return f"{self._title}: {self._done:,} of {self._total:,}, about {left:.0f} s left"
-
-    def _tick(self) -> None:
-        wait = self._waits[0]
-        while not self._stop.wait(wait):
-            self._say(self.words())
-            wait = self._waits[1]
 
 
 class Loaded:
@@ -131,17 +83,17 @@ def run(
         if not job.missing or not only(job):
             continue
         say(f"{job.title}: {job.missing:,} of {job.wanted:,} to do")
-        with Ticker(job.title, say) as ticker:
-            filled = _fill(job, recipe, loaded, problems, data, ticker)
+        with Progress("tree" if job.search else "row", title=job.title, say=say) as progress:
+            filled = _fill(job, recipe, loaded, problems, data, progress)
         say(f"{job.title}: {filled.added:,} rows in {filled.seconds:.0f} s, {filled.path.name}")
         done.append(job)
     return done
 
 
 def _fill(
-    job: Job, recipe: Recipe, loaded: Loaded, problems: Sequence[Problem], data: Path, ticker: Ticker
+    job: Job, recipe: Recipe, loaded: Loaded, problems: Sequence[Problem], data: Path, progress: Progress
 ) -> store.Filled:
-    where: dict[str, Any] = {"problems": problems, "limit": recipe.limit, "data": data, "progress": ticker}
+    where: dict[str, Any] = {"problems": problems, "limit": recipe.limit, "data": data, "progress": progress}
     if job.prm is None:
         policy = loaded.get("policy", job.policy)
         return store.fill_samples(recipe.dataset, policy, job.count, job.config, **where)
