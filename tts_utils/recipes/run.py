@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tts_utils import policies, prms, store
+from tts_utils import devices, policies, prms, store
 from tts_utils.data_folder import dataset_name
+from tts_utils.devices import Device
 from tts_utils.problems import load_problems
 from tts_utils.progress import Progress
 from tts_utils.protocols import PRM, Policy
 from tts_utils.recipes import Model, Recipe
+from tts_utils.recipes.memory import Load, beside, check, loads
 from tts_utils.recipes.plan import Job, jobs
+from tts_utils.recipes.shapes import shape_of
 from tts_utils.records import Problem
 from tts_utils.store.tables import Table
 
@@ -31,10 +34,9 @@ class Loaded:
 
     def get(self, kind: str, model: Model) -> Any:
         """The policy or PRM of a recipe, loaded unless it is the one that is held."""
-        held = self._held.get(kind)
-        if held and held[0] == model:
-            return held[1]
-        self.drop(kind)
+        if kind in self._held and self._held[kind][0] == model:
+            return self._held[kind][1]
+        self.drop(kind)  # no name here may hold it on while the next one is loaded
         facts = {"backend": model.backend, "name": model.label, **model.options}
         if kind == "policy" and model.server_urls:
             from tts_utils.policies.fleet import Fleet
@@ -45,6 +47,16 @@ class Loaded:
             loaded = self._load[kind](model.name, **facts)
         self._held[kind] = (model, loaded)
         return loaded
+
+    def make_room(self, job: Job, device: Device) -> None:
+        """Let go of what a job does not use, unless it fits beside what the job uses."""
+        used = loads([job])
+        for kind, (model, _) in list(self._held.items()):
+            held = Load(kind, model, shape_of(model.name), job.config)
+            if all(load.model != model for load in used.values()) and not beside(
+                (held, *used.values()), device
+            ):
+                self.drop(kind)
 
     def drop(self, kind: str) -> None:
         """Let go of a model and of the GPU memory it takes."""
@@ -61,6 +73,7 @@ def run(
     loaded: Loaded | None = None,
     only: Callable[[Job], bool] = lambda job: True,
     problems: Sequence[Problem] | None = None,
+    device: Device | None = None,
 ) -> list[Job]:
     """Fill every table of a recipe that is not whole, and return the jobs that were done.
 
@@ -71,17 +84,21 @@ def run(
         loaded: the models; None loads them as the recipe says.
         only: which jobs to do.
         problems: the whole data set, if it is already loaded.
+        device: whose memory decides which models are loaded side by side; None looks.
 
     Raises:
+        TooLittleMemory: a model, or a pair that searches need, does not fit; nothing was loaded.
         StoreError, UnknownModel, BackendError and the like: as the functions that fill a table. What was
         finished before is stored; the same recipe goes on from there.
     """
     loaded = loaded or Loaded()
     problems = load_problems(recipe.dataset, data=data) if problems is None else problems
+    device = device or devices.found()
+    todo = [job for job in jobs(recipe, len(problems), data) if job.missing and only(job)]
+    check(todo, device)
     done = []
-    for job in jobs(recipe, len(problems), data):
-        if not job.missing or not only(job):
-            continue
+    for job in todo:
+        loaded.make_room(job, device)
         say(f"{job.title}: {job.missing:,} of {job.wanted:,} to do")
         with Progress("tree" if job.search else "row", title=job.title, say=say) as progress:
             filled = _fill(job, recipe, loaded, problems, data, progress)
@@ -98,7 +115,7 @@ def _fill(
         policy = loaded.get("policy", job.policy)
         return store.fill_samples(recipe.dataset, policy, job.count, job.config, **where)
     if job.search is None:
-        name = job.policy.label or job.policy.name
+        name = job.policy.called
         samples = Table("samples", dataset_name(recipe.dataset), name, job.config)
         return store.fill_step_scores(samples, loaded.get("prm", job.prm), **where)
     policy, prm = loaded.get("policy", job.policy), loaded.get("prm", job.prm)
