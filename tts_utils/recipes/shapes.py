@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_utils.checkpoints import UnknownModel, find_model
-
-HEADS = {"skywork": "value", "qwen-math-prm": "classes", "math-shepherd": "labels", "rlhflow": "labels"}
-"""What reads the scores, by PRM format: a value head, two classes, or two words of the language model."""
+from tts_utils.prms.formats import FORMATS
 
 BIASED = ("qwen2",)
 """Model types whose queries, keys and values have a bias, though their configuration does not say so."""
@@ -131,7 +129,7 @@ def _of_folder(folder: Path) -> Shape | None:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         marker = folder / "tts_prm.json"
         kind = json.loads(marker.read_text(encoding="utf-8")).get("format") if marker.is_file() else None
-        return of_config(config, HEADS.get(kind, "lm"))
+        return of_config(config, FORMATS[kind].head if kind in FORMATS else "lm")
     except (OSError, ValueError, AttributeError):  # UnknownModel is a ValueError
         return None
 
