@@ -128,6 +128,8 @@ def test_the_ledger_s_claims_are_translated(language: str) -> None:
     for column in ("where", "claim", "published", "why_not", "later"):
         texts = {row[column] for row in rows if re.search(r"[a-z]{3}", row[column])}
         assert texts - known == set(), column
+    sentences = {sentence for row in rows for sentence in re.split(r"(?<=\.) ", row["setting"]) if sentence}
+    assert sentences - known == set()
 
 
 @pytest.mark.parametrize("place", sorted(LOCALE.glob("*/edition.toml")), ids=lambda path: path.parent.name)
@@ -151,7 +153,7 @@ def test_the_chinese_edition_says_the_field_s_words_in_one_way() -> None:
     terms = {re.sub(r" [($].*", "", english): re.sub(r"（.*", "", chinese) for english, chinese in rows}
     wanted = (
         "test-time scaling", "test-time compute", "policy", "process reward model", "trajectory", "rollout",
-        "value", "budget", "Best-of-N", "beam search", "majority voting", "step checker", "interval",
+        "completion", "budget", "Best-of-N", "beam search", "majority voting", "step checker", "interval",
     )  # fmt: skip
     assert set(wanted) <= set(terms)
     for path in CATALOGUES:
@@ -230,6 +232,7 @@ def test_a_built_page_is_in_its_language_and_says_what_is_not() -> None:
         assert '<html lang="zh-CN"' in text.replace("zh_CN", "zh-CN"), page
         assert "edition-note" in text or "locale" in page.parts
     ledger = (HTML / "zh_CN" / "notebooks" / "12-the-ledger.html").read_text(encoding="utf-8")
-    claims = re.findall(r"<td[^>]*>([^<]+)</td>", ledger)
-    assert "在强的 PRM 下，搜索胜过最佳-N。" in claims
-    assert not any(cell.startswith("Under strong PRMs") for cell in claims)
+    tables = " ".join(re.findall(r"<table.*?</table>", ledger, flags=re.S))
+    assert "在强的 PRM 下，搜索胜过最佳-N。" in tables and "第 3.2 节，图 4、5" in tables
+    assert "Under strong PRMs" not in tables and "Difference:" not in tables and "Lesson 6" not in tables
+    assert "用 Skywork 的 PRM 时，PRM-Vote 优于 PRM-Max。" in tables

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 LOCALE = Path(__file__).resolve().parent.parent / "locale"
 SUMMARY = re.compile(r"(?<=<summary>).*?(?=</summary>)")
-LEDGER = re.compile(r'<table[^>]*class="[^"]*\bledger\b.*?</table>', re.DOTALL)
-CELL = re.compile(r"(?<=>)[^<>]+(?=</t[dh]>)")
+TABLE = re.compile(r"<table.*?</table>", re.DOTALL)
+SAID = re.compile(r"(?<=>)[^<>]*\w[^<>]*(?=<)")
 TABLES = "tables"  # the catalogue of what stands in the tables of the ledger
 logger = logging.getLogger(__name__)
 
@@ -79,16 +79,33 @@ def add_switch(app: Sphinx, page: str, template: str, context: dict, doctree: no
 def translate_ledger(
     app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None
 ) -> None:
-    """Put translations into the cells of the ledger's tables: claims are texts, not results."""
-    if not app.config.edition or "body" not in context:
+    """Put translations into the tables of the ledger: its claims are texts, not results."""
+    if not app.config.edition or not page.endswith("-the-ledger"):
         return
     catalogue, _ = init_locale([str(LOCALE)], app.config.language, TABLES)
+    messages = {m: said for m, said in catalogue._catalog.items() if m and isinstance(m, str)}
 
-    def said(cell: re.Match) -> str:
-        text = unescape(cell[0].strip())
-        return escape(catalogue.gettext(text), quote=False) if text else cell[0]
+    def said(text: re.Match) -> str:
+        return escape(in_words(unescape(text[0]), messages), quote=False)
 
-    context["body"] = LEDGER.sub(lambda table: CELL.sub(said, table[0]), context["body"])
+    context["body"] = TABLE.sub(lambda table: SAID.sub(said, table[0]), context["body"])
+
+
+def in_words(text: str, messages: dict[str, str]) -> str:
+    """A text of a table in another language: as a whole, or the sentences and places that it is made of.
+
+    >>> in_words(" Figure 4. ", {"Figure 4": "图 4", "why": "理由"}), in_words("why not", {"why": "理由"})
+    (' 图 4。 ', 'why not')
+    """
+    text = text.replace("’", "'")  # the builder's apostrophes
+    if (whole := text.strip()) in messages:
+        return text.replace(whole, messages[whole])
+    found = text
+    for message in sorted(messages, key=len, reverse=True):
+        if " " in message or message.endswith(":"):  # single words mean other things in a sentence
+            said = messages[message].replace("\\", r"\\")
+            found = re.sub(rf"(?<!\w){re.escape(message)}(?!\w)", said, found)
+    return found if found == text else re.sub(r"\.(?=\s*$)", "。", found)
 
 
 class Prepare(SphinxTransform):
