@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tts_utils import mdp
 from tts_utils.protocols import BadContinuations
@@ -160,9 +160,11 @@ def dvts(problem: Problem, budget: int, *, first_tree: int = 0, **settings: Any)
     return TreeSearch("dvts", budget, **settings)(problem, run=first_tree)
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
-    """A path of the tree: the state it has reached, and what it is ranked by."""
+class _Path(NamedTuple):
+    """A path of the tree: the state it has reached, and what it is ranked by.
+
+    A tuple, as one is made twice for every node: a frozen dataclass takes several times as long to make.
+    """
 
     state: State
     text: str = ""  # of the state
@@ -176,8 +178,7 @@ class _Path:
     value: float = -1.0  # a path without steps comes behind every score
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One step that was sampled: from which path, with what index, and the path it makes (not scored yet)."""
 
     parent: _Path
@@ -255,7 +256,7 @@ def _grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepS
         # reason "length" and no answer. No further try is made for length: other steps from there are hardly
         # shorter. (The code ends a path whose steps were cut too; it has no limit of the PRM.)
         readable = {step.parent.text for step in whole if not known[step.path.text].too_long}
-        done += [replace(path, finish_reason="length") for path in live if path.text not in readable]
+        done += [path._replace(finish_reason="length") for path in live if path.text not in readable]
         candidates = [
             _scored(step, known[step.path.text], search.how)
             for step in offered
@@ -374,15 +375,4 @@ def _scored(step: _Step, read: StepScores, how: str) -> _Path:
     # number where text was added that is no step of its own (nothing, or a blank): then the last is replaced.
     scores = (*step.parent.scores[: len(path.state.steps) - 1], read.scores[-1])
     value = scores[-1] if how == "last" else aggregate(scores, how)
-    return _Path(  # said in full, as dataclasses.replace takes several times as long, for every node
-        state=path.state,
-        text=path.text,
-        node=path.node,
-        depth=path.depth,
-        num_tokens=path.num_tokens,
-        finish_reason=path.finish_reason,
-        finished=path.finished,
-        scores=scores,
-        num_prm_tokens=read.num_tokens,
-        value=value,
-    )
+    return path._replace(scores=scores, num_prm_tokens=read.num_tokens, value=value)
