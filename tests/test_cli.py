@@ -261,12 +261,12 @@ def test_doctor(data, models):
         "torch ",
         "vllm ",
         "hardware",
-        f"data          {data}",
-        "problems      toy",
+        f"data            {data}",
+        "problems        toy",
     ):
         assert words in out
-    assert "toy: 1 of samples; 12 rows" in out and "models        none" in out
-    assert TABLE.relative not in out and len(out.splitlines()) < 30
+    assert "toy: 1 of samples; 12 rows" in out and "models          none" in out
+    assert TABLE.relative not in out and len(out.splitlines()) < 40
     assert f"12 rows  {TABLE.relative}" in ok("doctor", "--tables")
 
 
@@ -279,7 +279,7 @@ def test_doctor_without_data_and_without_torch(tmp_path, monkeypatch):
 
 def test_doctor_says_what_cannot_be_run(data, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "not here      tts sample" in ok("doctor")
+    assert "not here        tts sample" in ok("doctor")
 
 
 def test_help_names_every_command():
@@ -304,7 +304,7 @@ def test_backends_and_their_options_reach_the_loaders(data, models):
     assert models.asked == {"policy": asked, "prm": {"backend": "vllm", "enforce_eager": True}}
 
 
-@pytest.mark.parametrize("method", ["beam", "dvts"])
+@pytest.mark.parametrize("method", ["beam", "dvts", "particles"])
 def test_search(data, models, method):
     models.policy = fakes.StepPolicy()
     out = ok(*SEARCH, "--method", method, "--n", "8", "--max-tokens", "77")
@@ -321,6 +321,8 @@ def test_the_command_that_a_missing_search_names_fills_it(data, models):
         (TreeSearch("dvts", 8), None),
         (TreeSearch("beam", 6, 2, "avg", 9, False, True), SamplingConfig(0.5, max_tokens=99)),
         (TreeSearch("beam", 1, 1, "avg"), SamplingConfig(0, max_tokens=99)),
+        (TreeSearch("beam", 8, 2, every=3), None),
+        (TreeSearch("particles", 6, how="min", resampling="multinomial"), None),
         (TreeSearch("beam", 4), SamplingConfig(0.9, 0.8, seed=3)),
     ):
         which = ("toy", "fake-policy", "fake-prm", tree_search)
@@ -335,6 +337,7 @@ def test_the_command_that_a_missing_search_names_fills_it(data, models):
     [
         *(("--method", "mcts"), ("--method", "beam", "--n", "6"), ("--method", "dvts", "--branching", "0")),
         *(("--method", "beam", "--how", "max"), ("--method", "beam", "--max-depth", "0")),
+        *(("--method", "dvts", "--every", "2"), ("--method", "beam", "--resampling", "multinomial")),
     ],
 )
 def test_search_settings_out_of_range(data, models, words):

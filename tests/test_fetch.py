@@ -83,7 +83,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(data_folder, "__file__", str(tmp_path / "site/tts_utils/data_folder.py"))
     monkeypatch.setattr(data_folder, "PACKAGED", packaged)
     monkeypatch.setattr(fetch, "PAUSE", 0.001)
-    monkeypatch.setattr(fetch, "lessons", lambda: {"lesson-07": ["problems/toy.jsonl", BIG]})
+    lessons = {"lesson-07": ["problems/toy.jsonl", BIG], "lesson-08": ["report/odd name.csv", BIG]}
+    monkeypatch.setattr(fetch, "lessons", lambda: lessons)
     data_folder._hash.cache_clear()
     data_folder._listed.cache_clear()
     return SimpleNamespace(data=data, packaged=packaged, root=tmp_path)
@@ -137,6 +138,25 @@ def test_a_part_brings_its_files_only(place, server):
     bring("models/m", source=server.address)
     assert arrived() == {"problems/toy.jsonl", BIG, "models/m/config.json"}
     assert {name for name, _ in server.asked} == arrived()  # nothing was asked for twice
+
+
+def test_the_course_is_what_all_lessons_read_each_file_once(place, server):
+    done, _ = bring("course", source=server.address)
+    assert arrived() == {"problems/toy.jsonl", "report/odd name.csv", BIG} and done.new_files == 3
+    assert sorted(name for name, _ in server.asked) == sorted(
+        urllib.parse.unquote(name) for name in arrived()
+    )
+
+
+def test_a_course_is_handed_on_without_a_network(place, server, monkeypatch):
+    """A teacher fetches once; a class fetches from the folder that the teacher's cache is."""
+    bring("course", source=server.address)
+    stick, wanted = data_folder.cache_dir(), arrived()
+    server.asked.clear()
+    monkeypatch.setenv("TTS_CACHE", str(place.root / "another"))
+    done, _ = bring("course", source=stick)
+    assert data_folder.cache_dir() != stick and arrived() == wanted
+    assert (done.new_files, server.asked) == (3, [])
 
 
 @pytest.mark.parametrize("inner", ["", "data"])
@@ -317,7 +337,8 @@ def test_a_placeholder_is_said_with_the_way_out(place, monkeypatch):
 
 
 def test_unknown_parts_and_sources(place):
-    with pytest.raises(FetchError, match="no part 'lesson-99' to fetch; there are lesson-07, toy, models"):
+    there = "there are lesson-07, lesson-08, course, toy, models"
+    with pytest.raises(FetchError, match=f"no part 'lesson-99' to fetch; {there}"):
         bring("lesson-99", source=place.data)
     with pytest.raises(FetchError, match="neither an http address nor a folder that holds"):
         bring("toy", source=place.root / "absent")
@@ -361,3 +382,12 @@ def test_what_the_lessons_list_is_shipped_and_below_10_mb():
         assert list((ROOT / "notebooks").glob(f"{lesson[-2:]}-*.ipynb")), lesson
         assert set(paths) <= set(files), lesson
         assert sum(files[path]["bytes"] for path in paths) < 10e6, lesson
+
+
+def test_the_course_has_every_lesson_and_at_most_40_mb():
+    files = manifest.load(ROOT / "data")
+    course = fetch.part("course", files)
+    read = json.loads(fetch.LESSONS.read_text(encoding="utf-8"))
+    assert {f"lesson-{path.name[:2]}" for path in (ROOT / "notebooks").glob("*.ipynb")} == set(read)
+    assert set(course) == {path for paths in read.values() for path in paths}
+    assert sum(files[path]["bytes"] for path in course) <= 40e6

@@ -64,7 +64,13 @@ def draws(problem, policy, tree, stride):
 
 
 def test_the_docstring_begins_with_the_plain_searches():
-    for plain in (plain_search.beam_search, plain_search.dvts):
+    for plain in (
+        plain_search.beam_search,
+        plain_search.dvts,
+        plain_search.verify_every,
+        plain_search.one_more,
+        plain_search.particle_filter,
+    ):
         source = inspect.getsource(plain)
         assert textwrap.indent(source, "    ") in tree_search.__doc__
         assert len(source.splitlines()) <= 20

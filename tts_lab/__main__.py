@@ -175,6 +175,39 @@ def strategies(
 
 
 @app.command()
+def methods(
+    live: bool = typer.Option(True, help="Fill what is missing with live models first (needs torch)."),
+) -> None:
+    """Search in ways the paper has not (every g-th step verified, particles), and compare; for lesson 13."""
+    import pandas as pd
+
+    from tts_lab import methods as rivals
+    from tts_lab.memory import RememberingPolicy, RememberingPRM
+    from tts_lab.recipe import FULL
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.policies import load_policy
+    from tts_utils.prms import load_prm
+    from tts_utils.store import manifest
+
+    data, started, frames = lab_dir(), time.perf_counter(), []
+    models, command = data / "models", "python -m tts_lab methods"
+    policies = {}
+    for policy, prm in rivals.PAIRS:
+        if live and policy not in policies:
+            policies[policy] = RememberingPolicy(load_policy(str(models / policy), "cpu", name=policy))
+        if live:
+            judge = RememberingPRM(load_prm(str(models / prm), "cpu", name=prm))
+            rivals.fill(policies[policy], judge, FULL.sampling, data, log=typer.echo)
+        frames.append(rivals.outcomes(policy, prm, FULL.sampling, data=data))
+    table = pd.concat(frames, ignore_index=True)
+    by = ["prm", "method", "budget"]
+    _print(table.groupby(by, sort=False)[["right", "policy_tokens", "prm_tokens"]].mean().reset_index())
+    path = rivals.write(table, data)
+    seconds = time.perf_counter() - started
+    manifest.record_files([path], data=data, command=command, seconds=seconds)
+
+
+@app.command()
 def judges() -> None:
     """Print what the PRMs are worth as judges: the cast's demands, small against large, errors, the dial."""
     from tts_lab.grid import completeness

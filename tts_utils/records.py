@@ -148,8 +148,9 @@ class SearchNode:
         finish_reason: "length" marks a step that was cut by the token limit, and so never competed.
         score: the PRM's score of the step, in [0, 1]; None where it has none: it was cut, there was nothing
             to read, its path is longer than the PRM reads, or it was dropped as an equal of one before it.
-        num_prm_tokens: tokens the PRM read for the score; 0 where that text had one already in this tree.
-        kept: whether it won a place among the kept beams.
+        num_prm_tokens: tokens the PRM read for the score; 0 where that text had one already in this tree, or
+            where the score came with the reading of a later step (verification every g-th step).
+        kept: whether it won a place among the kept beams, or lies on the way to one that did.
         finished: whether the trajectory ends with it; one that is finished and not kept was discarded.
     """
 

@@ -28,7 +28,7 @@ from tts_utils.cli.options import (
     TopP,
     sampling_of,
 )
-from tts_utils.cli.progress import Progress
+from tts_utils.progress import Progress
 from tts_utils.store import files as table_files
 from tts_utils.store import fill, misses
 from tts_utils.tree_search import TreeSearch
@@ -119,7 +119,7 @@ def score(
 
 
 def search(
-    method: Annotated[str, typer.Option(help="beam or dvts.")],
+    method: Annotated[str, typer.Option(help="beam, dvts or particles.")],
     policy: Policy,
     prm: PrmName,
     dataset: Dataset,
@@ -133,6 +133,12 @@ def search(
         bool, typer.Option("--compete", help="Finished paths stay and compete instead of retiring.")
     ] = False,
     distinct: Annotated[bool, typer.Option("--distinct", help="Drop equal candidates but one.")] = False,
+    every: Annotated[
+        int, typer.Option(help="Beam search: the PRM reads, and prunes, every so many steps.")
+    ] = 1,
+    resampling: Annotated[
+        str, typer.Option(help="How particles are drawn: systematic or multinomial.")
+    ] = "systematic",
     temperature: Temperature = DEFAULT.temperature,
     seed: Seed = DEFAULT.seed,
     max_tokens: Annotated[int, typer.Option(help="Limit on the tokens of a step.")] = DEFAULT.max_tokens,
@@ -149,7 +155,9 @@ def search(
 ) -> None:
     """Fill the table of search trees of a policy led by a PRM; stopped at any time, it goes on from there."""
     try:
-        tree_search = TreeSearch(method, n, branching, how, max_depth, not compete, distinct)
+        tree_search = TreeSearch(
+            method, n, branching, how, max_depth, not compete, distinct, every, resampling
+        )
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
     config = sampling_of(temperature, seed, False, max_tokens, top_p)

@@ -16,8 +16,8 @@ def fetch(
     parts: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What to fetch: a lesson (lesson-02), a problem set with all that was sampled on it "
-            "(lab-500), models, a path (models/lab-llama-m), or all. "
+            help="What to fetch: a lesson (lesson-02), what all lessons read (course), a problem set with "
+            "all that was sampled on it (lab-500), models, a path (models/lab-llama-m), or all. "
             "Without one, the parts and their sizes are listed."
         ),
     ] = None,

@@ -84,8 +84,9 @@ def part(name: str, files: Mapping[str, Any]) -> list[str]:
     """The files that one part means, in the manifest's order.
 
     Args:
-        name: "lesson-02"; "all"; or a word or more of a path, such as "lab-500", "models/lab-llama-m" or
-            "samples/lab-500": every file whose path holds these words, one after the other.
+        name: "lesson-02"; "course", what all lessons read together; "all"; or a word or more of a path,
+            such as "lab-500", "models/lab-llama-m" or "samples/lab-500": every file whose path holds these
+            words, one after the other.
         files: the manifest.
 
     Raises:
@@ -96,6 +97,9 @@ def part(name: str, files: Mapping[str, Any]) -> list[str]:
     """
     if name == "all":
         return list(files)
+    if name == "course":
+        read = {path for paths in lessons().values() for path in paths}
+        return [path for path in files if path in read]
     if name in lessons():
         return [path for path in lessons()[name] if path in files]
     words = tuple(name.strip("/").split("/"))
@@ -106,9 +110,9 @@ def part(name: str, files: Mapping[str, Any]) -> list[str]:
 
 
 def part_names(files: Iterable[str]) -> list[str]:
-    """The parts worth naming: lessons, problem sets, models and reports."""
+    """The parts worth naming: lessons, all of them, problem sets, models and reports."""
     sets = sorted(Path(path).stem for path in files if path.startswith("problems/"))
-    return [*lessons(), *sets, "models", "report"]
+    return [*lessons(), "course", *sets, "models", "report"]
 
 
 def _holds(path: str, words: Sequence[str]) -> bool:

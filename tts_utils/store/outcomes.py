@@ -117,6 +117,8 @@ class _Trees:
     def regular(self) -> NDArray[np.bool_]:
         """(P,) whether all trees of a problem can be read off their kept nodes."""
         count = len(self.names)
+        if self.search.method == "particles" or self.search.every > 1:
+            return np.zeros(count, dtype=bool)
         if not self.search.retire or self.search.distinct or self.search.how != "last":
             return np.zeros(count, dtype=bool)
         blank = np.array([not text.strip() for text in self.texts], dtype=bool)

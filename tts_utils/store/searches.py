@@ -393,10 +393,10 @@ def command(table: Table, tree_search: TreeSearch, dataset: str, data: Path) -> 
     """The command that fills a table of searches; ``dataset`` is its problem set as the reader named it."""
     words = ["tts", "search", "--method", tree_search.method, "--policy", table.policy, "--prm", table.prm]
     words += ["--dataset", dataset_option(dataset, data), "--n", str(tree_search.budget)]
-    default = TreeSearch("beam", tree_search.budget, tree_search.branching)
-    for option in ("branching", "how", "max_depth"):
+    default = TreeSearch(tree_search.method, 4 * tree_search.budget)
+    for option in ("branching", "how", "max_depth", "every", "resampling"):
         value = getattr(tree_search, option)
-        if value != (4 if option == "branching" else getattr(default, option)):
+        if value != getattr(default, option):
             words += [f"--{option.replace('_', '-')}", str(value)]
     if not tree_search.retire:
         words.append("--compete")
@@ -408,7 +408,7 @@ def command(table: Table, tree_search: TreeSearch, dataset: str, data: Path) -> 
 
 
 def _some_trees(tree_search: TreeSearch, count: int) -> TreeSearch:
-    if tree_search.method == "beam":
+    if tree_search.method != "dvts":
         return tree_search
     return replace(tree_search, budget=count * tree_search.branching)
 

@@ -1,0 +1,186 @@
+"""What every search over steps does: sample next steps, have the PRM read paths, log what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+from tts_utils import mdp
+from tts_utils.protocols import BadContinuations
+from tts_utils.records import Continuation, FinishReason, SearchNode, State, StepScores
+from tts_utils.search import Answer, Request, Sample, Score
+from tts_utils.voting import aggregate
+
+RETRIES = 3
+"""How often a state is sampled again when all its steps were cut by the token limit."""
+
+_STOP = (mdp.SEPARATOR,)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path of the tree: the state it has reached, and what it is ranked by."""
+
+    state: State
+    text: str = ""  # of the state
+    node: int = -1  # its last step, as a number of the log; -1 at the root
+    depth: int = 0
+    num_tokens: int = 0  # generated on the way
+    finish_reason: FinishReason = "stop"
+    finished: bool = False
+    scores: tuple[float, ...] = ()  # one per step of the state
+    num_prm_tokens: int = 0  # read when the state was scored
+    value: float = -1.0  # a path without steps comes behind every score
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step that was sampled: from which path, with what index, and the path it makes (not scored yet)."""
+
+    parent: Path
+    beam: int  # the place among the live paths of the one that it goes on from
+    sample: int
+    continuation: Continuation
+    path: Path
+    before: tuple[Step, ...] = ()  # steps from that live path to this one's parent, which are not verified
+
+    @property
+    def cut(self) -> bool:
+        return self.continuation.finish_reason == "length"
+
+
+@dataclass(slots=True)
+class Tree:
+    """The log of one tree: its nodes, the sample indices used up, the texts that were read for it."""
+
+    run: int
+    stride: int  # sample indices run * stride ... (run + 1) * stride - 1 belong to this tree
+    nodes: list[SearchNode] = field(default_factory=list)
+    drawn: dict[str, int] = field(default_factory=dict)  # text of a state -> steps sampled from it so far
+    read: set[str] = field(default_factory=set)
+    count: int = 0  # steps sampled so far, logged or not
+
+    def number(self) -> int:
+        """The number of the next node."""
+        self.count += 1
+        return self.count - 1
+
+    def draw(self, path: Path, n: int) -> Sample:
+        used = self.drawn.get(path.text, 0)
+        self.drawn[path.text] = used + n
+        return Sample(path.state, n, self.run * self.stride + used, _STOP)
+
+    def log(self, steps: Sequence[Step], scored: Sequence[Path], kept: Sequence[Path]) -> None:
+        """Write down all steps since the last reading, once it is known what has become of them."""
+        by_node = {path.node: path for path in scored}
+        winners = {path.node for path in kept}
+        for step in steps:
+            path = by_node.get(step.path.node, step.path)
+            has_score = bool(path.state.steps) and path.node in by_node
+            # The tokens stand at the first of equal texts; a step that was only passed by was not read for.
+            charged = has_score and path.num_prm_tokens > 0 and path.text not in self.read
+            if charged:
+                self.read.add(path.text)
+            self.nodes.append(
+                SearchNode(
+                    run=self.run,
+                    node=path.node,
+                    parent=step.parent.node,
+                    depth=path.depth,
+                    sample=step.sample,
+                    text=step.continuation.text,
+                    num_tokens=step.continuation.num_tokens,
+                    finish_reason=step.continuation.finish_reason,
+                    score=path.scores[-1] if has_score else None,
+                    num_prm_tokens=path.num_prm_tokens if charged else 0,
+                    kept=path.node in winners,
+                    finished=path.finished,
+                )
+            )
+
+
+def expand(
+    tree: Tree, live: Sequence[Path], branching: int, max_depth: int
+) -> Generator[list[Request], list[Answer], list[Step]]:
+    """Sample M next steps from every live path; all of them, cut ones too, in the order of sampling."""
+    steps: list[Step] = []
+    # (3) A state whose steps were all cut is sampled again with fresh indices, RETRIES times.
+    for _ in range(1 + RETRIES):
+        continued = {step.parent.text for step in steps if not step.cut}
+        beams = [i for i, path in enumerate(live) if path.text not in continued]
+        if not beams:
+            break
+        requests = [tree.draw(live[i], branching) for i in beams]
+        received = yield list(requests)
+        for i, request, continuations in zip(beams, requests, received, strict=True):
+            for sample, continuation in enumerate(continuations, start=request.first):
+                path = extend(live[i], continuation, tree.number(), max_depth)
+                steps.append(Step(live[i], i, sample, continuation, path))
+    return steps
+
+
+def first_of_equals(steps: Sequence[Step]) -> list[Step]:
+    first = {step.path.text: step for step in reversed(steps)}
+    return [step for step in steps if first[step.path.text] is step]
+
+
+def extend(parent: Path, step: Continuation, node: int, max_depth: int) -> Path:
+    depth, reason = parent.depth + 1, step.finish_reason
+    at = step.text.find(mdp.SEPARATOR)
+    one_step = at == len(step.text) - len(mdp.SEPARATOR) if at >= 0 else reason != "stop"
+    if not one_step:
+        raise BadContinuations(
+            f"problem {parent.state.problem.problem_id!r}, depth {depth}: the policy was asked to stop after "
+            f"{mdp.SEPARATOR!r}, and returned {step.text[:60]!r} with finish reason {reason!r}; a step has "
+            'that separator at its end and nowhere else, unless the policy ended it ("eos") or it was cut '
+            '("length")'
+        )
+    state = mdp.transition(parent.state, step.text)
+    return Path(
+        state=state,
+        text=parent.text + step.text,
+        node=node,
+        depth=depth,
+        num_tokens=parent.num_tokens + step.num_tokens,
+        finish_reason=reason,
+        finished=reason != "length" and (depth >= max_depth or mdp.is_terminal(state, reason, max_depth)),
+    )
+
+
+def read(paths: Sequence[Path], known: dict[str, StepScores]) -> Generator[list[Request], list[Answer], None]:
+    """Have the PRM read the paths it has not read yet. One that fails is an error, never a score of 0."""
+    new = {path.text: path.state for path in paths if path.text not in known}
+    if new:
+        (received,) = yield [Score(tuple(new.values()))]
+        known.update(zip(new, received, strict=True))
+
+
+def scored(step: Step, read: StepScores, how: str, passed: dict[str, float]) -> list[Path]:
+    """The paths that a step and those before it make, with their scores; unchanged where there are none.
+
+    ``passed`` holds the score of every text that was scored in this tree, and gets the new ones.
+    """
+    paths: list[Path] = []
+    scores = (step.before[0] if step.before else step).parent.scores
+    for one in (*step.before, step):
+        path, count = one.path, len(one.path.state.steps)
+        if count:
+            # (7) The score of a step is taken when the step is new, and kept; for a causal PRM it is the same
+            # number that scoring the whole path would give. The state has one step more than its parent's, or
+            # the same number where text was added that is no step of its own (nothing, or a blank): then the
+            # last is replaced.
+            scores = (*scores[: count - 1], passed.setdefault(path.text, read.scores[count - 1]))
+            path = Path(  # said in full, as dataclasses.replace takes several times as long, for every node
+                state=path.state,
+                text=path.text,
+                node=path.node,
+                depth=path.depth,
+                num_tokens=path.num_tokens,
+                finish_reason=path.finish_reason,
+                finished=path.finished,
+                scores=scores,
+                num_prm_tokens=read.num_tokens if one is step else 0,
+                value=scores[-1] if how == "last" else aggregate(scores, how),
+            )
+        paths.append(path)
+    return paths
