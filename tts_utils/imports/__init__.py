@@ -192,10 +192,10 @@ def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...
     """The stored problem set, or that of the run and the content of the file to write."""
     path = data / "problems" / f"{dataset}.jsonl"
     if dataset.endswith(".jsonl") or path.is_file():
-        problems = load_problems(dataset, data=data)
-        listed = path.relative_to(data).as_posix() in manifest.load(data)
-        left = not listed and path.is_file() and path.read_bytes() == _as_lines(run)
-        return problems, _as_lines(run) if left else None  # a run was killed before it noted the file
+        problems, whole = load_problems(dataset, data=data), _as_lines(run)
+        # What such a run put there and did not note, as it was killed, is noted now.
+        own = not dataset.endswith(".jsonl") and f"problems/{path.name}" not in manifest.load(data)
+        return problems, whole if own and path.read_bytes() == whole else None
     if dataset in HUB_DATASETS:
         raise BadImport(
             f"{dataset} is not stored in {path.parent}, and the {len(run.questions)} problems of {run.name} "
