@@ -1,7 +1,8 @@
-"""The order of the tests: those that run a lesson's notebook come first, lesson by lesson.
+"""The order of the tests, and no limits by the clock.
 
-So each notebook runs once, however many processes share the tests: they divide them in this order, and one
-that has nothing left takes others' last tests.
+Those that run a lesson's notebook come first, lesson by lesson. So each notebook runs once, however many
+processes share the tests: they divide them in this order, and one that has nothing left takes others' last
+tests. Hypothesis measures no example by the clock, which says more of a shared machine than of the code.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import lesson_runs
+
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def lesson_of(item: pytest.Item) -> str:
