@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from tts_utils.charts.theme import (
     listed,
     require,
     with_controls,
+)
+
+TITLE_WRAP = (
+    34  # characters a line of an axis title: beside the names of the rows a phone has no room for more
 )
 
 
@@ -50,7 +55,10 @@ def paired_differences(
     ends = [min(0.0, float(shown["low_pp"].min())), max(0.0, float(shown["high_pp"].max()))]
     scale = alt.Scale(domain=ends) if menu else alt.Undefined
     bar = base.mark_rule(strokeWidth=2).encode(
-        alt.X("low_pp:Q", title=title, scale=scale), alt.X2("high_pp:Q"), row, **place
+        alt.X("low_pp:Q", title=textwrap.wrap(title, TITLE_WRAP), scale=scale),
+        alt.X2("high_pp:Q"),
+        row,
+        **place,
     )
     dot = base.mark_point(filled=True, size=70, opacity=1).encode(
         alt.X("difference_pp:Q"),
