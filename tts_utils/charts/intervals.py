@@ -158,11 +158,12 @@ def calibration(
     place.pop("xOffset", None)
     base = alt.Chart(frame, height=height, width="container")
     unit = alt.Scale(domain=[0, 1])
-    x = alt.X("score:Q", title="score given", scale=unit, axis=alt.Axis(format=".1f", grid=False))
-    ideal = (
-        alt.Chart(pd.DataFrame({"score": [0.0, 1.0], "rate": [0.0, 1.0]}))
-        .mark_line(color=INK, strokeDash=[4, 3])
-        .encode(x="score:Q", y="rate:Q")
+    x = alt.X(
+        "score:Q", title="score given", scale=unit, axis=alt.Axis(format=".1f", grid=False, tickCount=5)
+    )
+    # Of the same rows as the rest: a layer with data of its own would keep a menu's filter from all.
+    ideal = base.mark_rule(color=INK, strokeDash=[4, 3], aria=False).encode(
+        x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1)
     )
     y = alt.Y("low:Q", title="share that is right", scale=unit, axis=alt.Axis(format="%"))
     bar = base.mark_rule(strokeWidth=2).encode(x, y, alt.Y2("high:Q"), **place)
