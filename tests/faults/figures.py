@@ -20,7 +20,7 @@ class Figure:
         failed: how many of them broke the promise.
         measure: what else was measured, with its unit; "" for nothing.
         value, limit: of that measure: the worst, and what it may be.
-        seconds: processor seconds.
+        seconds: processor seconds; 0 where they were not measured.
         seed: of the generator.
         date: when (UTC).
     """
@@ -71,7 +71,7 @@ def write(figures: Iterable[Figure], path: Path) -> None:
         with open(path, newline="", encoding="utf-8") as file:
             held = {(row["fault"], row["case"]): row for row in csv.DictReader(file)}
     for figure in figures:
-        row = asdict(figure) | {"seconds": round(figure.seconds, 1)}
+        row = asdict(figure) | {"seconds": round(figure.seconds, 1) or ""}
         if figure.value is not None:
             row["value"] = float(f"{figure.value:.3g}")
         held[figure.fault, figure.case] = row

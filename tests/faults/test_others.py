@@ -1,6 +1,7 @@
 """Servers, checkpoints and disks that misbehave: their tests are short and always run; here they count."""
 
 import os
+import resource
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -23,15 +24,22 @@ CASES = {
 }
 
 
+def _spent() -> float:
+    """Processor seconds of processes that were started and have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_what_is_promised_elsewhere(case, tmp_path):
     report = tmp_path / "report.xml"
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    began = _spent()
     done = subprocess.run([*words, *CASES[case]], cwd=ROOT, env=env, capture_output=True, text=True)
     suite = ElementTree.parse(report).getroot().find("testsuite")
     failed = int(suite.get("failures")) + int(suite.get("errors"))
     tried = int(suite.get("tests")) - int(suite.get("skipped"))
-    figures.note(*case, tried, failed)
+    figures.note(*case, tried, failed, seconds=_spent() - began)
     assert tried and not failed and done.returncode == 0, done.stdout[-3000:]
