@@ -75,6 +75,20 @@ def test_verdicts(intervals, direction, said):
     assert verdict(intervals, direction) == said
 
 
+def test_a_verdict_may_ask_for_fewer_cases():
+    up, down, flat = (0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)
+    for cases, said in (
+        ([up, up, flat, flat], "reproduced"),
+        ([up, up, up, up, down], "reproduced"),
+        ([up, up, up, down, flat], "partly"),
+        ([down, down, down, down, up], "reversed"),
+        ([flat, flat, down], "not shown"),
+    ):
+        assert verdict(cases, 1, enough=0.5, against=0.25) == said
+        assert verdict([(-high, -low) for low, high in cases], -1, enough=0.5, against=0.25) == said
+    assert verdict([up, up, flat, flat], 1) == "partly"
+
+
 def test_a_verdict_on_nothing_is_an_error():
     with pytest.raises(ValueError, match="at least one"):
         verdict([], 1)
