@@ -1,6 +1,6 @@
 # Everything here needs only Python 3.11 or newer, make and git; each target makes the environment it needs.
 .DEFAULT_GOAL := help
-.PHONY: help book slides pdf test bench bench-compare lint format notebook serve links clean clean-envs
+.PHONY: help book slides pdf a11y test bench bench-compare lint format notebook serve links clean clean-envs
 
 # PYTHON=python3.12 on the command line picks another one.
 PYTHON ?=
@@ -36,6 +36,11 @@ slides: .venv-book ## write the slides of one lecture from the built book
 
 pdf: .venv-book ## write the whole book as one PDF (needs Chromium)
 	.venv-book/bin/python book/pdf.py
+
+a11y: ## try the built book in Chromium: axe-core, phone and laptop, light and dark (needs Node 20, npm, Chromium)
+	@command -v npm >/dev/null || { echo "npm is not here; Debian: apt-get install nodejs npm chromium" >&2; exit 1; }
+	@cd book/browser && { test -d node_modules/axe-core || npm ci --no-audit --no-fund --ignore-scripts; }
+	node book/browser/check.mjs $(OUT)/_build/html $(PAGES)
 
 test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
 	.venv-test/bin/python -m pytest $(PYTEST_ARGS)

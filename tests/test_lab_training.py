@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import islice
 
 import pandas as pd
 import pytest
 import torch
 
+from tests.feeding import broken, numbers
 from tests.tiny import tokenizer
 from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream, write_problems
@@ -68,28 +68,17 @@ def test_everything_else_goes_to_the_tokenizer_itself():
     assert cached("3 + 4")["input_ids"] == plain("3 + 4")["input_ids"]
 
 
-def make_examples(seed):
-    from tts_lab.policies import policy_examples
-
-    return policy_examples(tokenizer(), "terse", seed)
-
-
 def test_workers_give_the_batches_of_their_own_streams_in_turn():
     from tts_lab.feed import fed
 
     config = TrainingConfig(1, batch_tokens=600, pool=16)
-    data = fed(make_examples, (3, 4), config)
+    data = fed(numbers, (3, 4), config)
     found = list(islice(data, 6))
     data.close()
-    one, two = (list(islice(batches(make_examples(seed), config), 3)) for seed in (3, 4))
+    one, two = (list(islice(batches(numbers(seed), config), 3)) for seed in (3, 4))
     expected = [batch for pair in zip(one, two, strict=True) for batch in pair]
     for a, b in zip(found, expected, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-
-
-def broken(seed):
-    raise ValueError("no examples")
-    yield
 
 
 def test_a_worker_that_dies_ends_the_run(monkeypatch):
@@ -97,7 +86,7 @@ def test_a_worker_that_dies_ends_the_run(monkeypatch):
 
     monkeypatch.setattr(feed, "PATIENCE", 0.2)
     with pytest.raises(RuntimeError, match="ended"):
-        next(feed.fed(partial(broken), (1,), TrainingConfig(1)))
+        next(feed.fed(broken, (1,), TrainingConfig(1)))
 
 
 def test_a_folder_appears_whole_and_what_a_kill_left_is_written_over(tmp_path):

@@ -1,6 +1,7 @@
 """Recipes: what they refuse, what they plan, and that running one fills just what was planned."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,12 +9,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import notebooks
+from tests import lesson_runs
 from tests.fakes import FakePolicy, FakePRM, StepPolicy, as_jsonl, problems
-from tts_utils import recipes, store
+from tts_utils import optimal, recipes, store
+from tts_utils.problems import load_problems
+from tts_utils.progress import Progress
 from tts_utils.recipes import Model, RecipeError, of_table, plan, probe
-from tts_utils.recipes.run import Loaded, Ticker, run
+from tts_utils.recipes.run import Loaded, run
 from tts_utils.store import files as table_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,7 +193,7 @@ def test_estimates_add_up():
 def test_the_plan_says_every_table_and_the_sum(data):
     recipe, said = of_table(TABLE), []
     todo = plan.jobs(recipe, len(PROBLEMS), data)
-    plan.lines(recipe, todo, probe.unmeasured(), said.append)
+    plan.lines(recipe, todo, plan.assumed(recipe), said.append)
     assert len(said) == 1 + len(todo) + 2 and said[0] == "toy: 12 tables of toy, 0 of them whole"
     assert "assumed" in said[-1] and said[-2].startswith("in all: ")
 
@@ -203,21 +209,79 @@ def test_a_probe_measures_lengths_and_leaves_no_row(data):
 
 def test_something_is_said_at_once_and_then_again_without_a_batch_ending():
     said = []
-    with Ticker("long", said.append, first=0.05, every=0.1) as ticker:
+    with Progress("tree", title="long", quiet_for=0.05, every=0.1, say=said.append) as progress:
         time.sleep(0.2)
-        ticker(1, 4)
+        progress(1, 4)
         time.sleep(0.15)
-        ticker(2, 4)
+        progress(2, 4)
         time.sleep(0.15)
-    assert said[0].startswith("long: working") and len(said) >= 3
-    assert "2 of 4, about" in said[-1]
+    assert said[0].startswith("long: 0 s: loading") and len(said) >= 3
+    assert "2 of 4 trees (50 %), about" in said[-1]
+
+
+STAND_INS = {  # what runs on a laptop in the place of the paper's models
+    "meta-llama/Llama-3.1-8B-Instruct": "lab-llama-s",
+    "peiyi9979/math-shepherd-mistral-7b-prm": "lab-math-shepherd",
+    "Qwen/Qwen2.5-Math-PRM-7B": "lab-qwen-prm-s",
+}
+
+
+def stood_in(name: str, dataset: Path, limit: int) -> str:
+    """A shipped recipe file with other ids: the lab's models, a file of problems, N = 4 and 16."""
+    head, *blocks = re.split(r"\n(?=\[\[)", (ROOT / "recipes" / f"{name}.toml").read_text())
+    named = [(block, re.search(r'^name = "(.+)"', block, re.M)) for block in blocks]
+    kept = [block for block, found in named if not found or found[1] in STAND_INS]
+    text = "\n".join([head, *kept])
+    for theirs, ours in STAND_INS.items():
+        text = text.replace(f'"{theirs}"', f'"{ours}"')
+    text = text.replace('dataset = "MATH-500"', f'dataset = "{dataset}"\nlimit = {limit}')
+    text = re.sub(r"^(backend|options) = .*\n", "", text, flags=re.M)
+    return re.sub(r"max_tokens = \d+", "max_tokens = 512", text.replace("[4, 16, 64, 256]", "[4, 16]"))
+
+
+def frames(own: Path) -> dict:
+    """Every table of a data directory, by its place in it."""
+    return {
+        table.relative: table_files.to_frame(table_files.load(table, own))
+        for kind in ("samples", "step_scores", "searches")
+        for table in table_files.stored(own, kind, "mine")
+    }
+
+
+def draw_lesson_6(own: Path, recipe: recipes.Recipe, monkeypatch) -> pd.DataFrame:
+    """Run the cells of lesson 6 that draw its first figure, on tables of one's own; its rows come back."""
+    from tts_lab import strategies
+
+    found = optimal.read_outcomes(
+        "mine",
+        "lab-llama-s",
+        [prm.called for prm in recipe.prms],
+        recipe.searches(),
+        budgets=[4, 16],
+        config=recipe.sampling_of(recipe.policies[0], 0),
+        problems=load_problems(recipe.dataset)[: recipe.limit],
+        data=own,
+    )
+    monkeypatch.setattr(strategies, "read", lambda dataset: found)
+    (path,) = (ROOT / "notebooks").glob("06-*.ipynb")
+    lesson = lesson_runs.LessonRun(path)
+    sources = {cell["id"]: notebooks.cell_source(cell) for cell in notebooks.load(path)["cells"]}
+    for name in ("06-imports", "06-grid"):
+        lesson.execute(name, sources[name])
+    assert "mark" in lesson.shown["06-grid"].to_json()
+    return lesson.namespace["grid"]
 
 
 @pytest.mark.slow
-def test_a_recipe_killed_ten_times_ends_as_one_that_was_not(tmp_path):
-    """The lab's models through the shipped recipe file; `tts run` is killed at ten moments on its way."""
-    text = (ROOT / "recipes" / "lab-grid.toml").read_text().replace("limit = 10", "limit = 3")
-    (tmp_path / "grid.toml").write_text(text)
+def test_a_recipe_killed_ten_times_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    """The lab's models through a recipe file of the paper; `tts run` is killed at ten moments on its way.
+
+    What it leaves is drawn by lesson 6 as it stands.
+    """
+    (tmp_path / "mine.jsonl").write_text(as_jsonl(load_problems("lab-30")))
+    (tmp_path / "grid.toml").write_text(stood_in("figure-4-llama-8b", tmp_path / "mine.jsonl", limit=4))
+    recipe = recipes.read(tmp_path / "grid.toml")
+    assert len(recipe.prms) == 2 and recipe.pool == 16 and len(recipe.searches()) == 3
 
     def start(own: Path) -> subprocess.Popen:
         env = os.environ | {"TTS_DATA": str(own), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -226,28 +290,35 @@ def test_a_recipe_killed_ten_times_ends_as_one_that_was_not(tmp_path):
             command, env=env, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
+    def rows(own: Path) -> int:
+        return sum(job.stored for job in plan.jobs(recipe, 30, own))
+
     tables = {}
     for name, kills in (("whole", 0), ("killed", 10)):
         own = tmp_path / name
         own.mkdir()
+        after = []
         for i in range(kills):
-            process = start(own)
-            time.sleep(3 + 0.6 * i)
+            process, before, end = start(own), rows(own), time.monotonic() + 90
+            while process.poll() is None and rows(own) == before and time.monotonic() < end:
+                time.sleep(0.02)  # until it has stored something more, then at another moment each time
+            time.sleep(0.05 * i)
             process.send_signal(signal.SIGKILL)
             process.communicate()
+            after.append(rows(own))
+        assert after == sorted(after)  # nothing that was finished is lost
         process = start(own)
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == 0, output
-        recipe = recipes.read(tmp_path / "grid.toml")
+        assert output.splitlines()[0].startswith("figure-4-llama-8b: looking at")
         assert all(not job.missing for job in plan.jobs(recipe, 30, own))
-        tables[name] = {
-            path.relative_to(own): table_files.to_frame(table_files.load(table, own)).drop(
-                columns=[], errors="ignore"
-            )
-            for kind in ("samples", "step_scores", "searches")
-            for table in table_files.stored(own, kind, "lab-30")
-            for path in [table.path(own)]
-        }
+        tables[name] = frames(own)
+        if kills:
+            print("rows after each kill:", after, "of", rows(own))
     assert tables["whole"].keys() == tables["killed"].keys() and len(tables["whole"]) == 12
     for path, frame in tables["whole"].items():
         assert frame.equals(tables["killed"][path]), path
+    drawn = draw_lesson_6(tmp_path / "killed", recipe, monkeypatch)
+    assert set(drawn["rule"]) == {"best_of_n", "beam", "dvts", "majority", "random", "pass_at_k"}
+    assert set(drawn["budget"]) == {4, 16} and set(drawn["judge"]) == {"Math-Shepherd", "Qwen-PRM, small"}
+    assert (drawn["n"] == 4).all() and drawn["accuracy"].between(0, 1).all()

@@ -156,7 +156,7 @@ def smoke() -> Recipe:
         ),
         sampling=replace(FULL.sampling, max_tokens=32),
         long_tokens=48,
-        num_samples={"lab-500": 4, "lab-200": 4, "lab-30": 4},
+        num_samples={"lab-500": 4, "lab-30": 4},
         plans=(SearchPlan("lab-30", (4,)), SearchPlan("lab-30", (8,), LARGE[:1], JUDGES[:1])),
         limit=3,
     )

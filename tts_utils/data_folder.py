@@ -19,7 +19,7 @@ from tts_utils.hashes import MANIFEST, checked
 
 OWN = "tts-data"
 TABLES = ("samples", "step_scores", "step_labels", "searches")
-OTHERS = ("problems", "answers", "models", "labels", "report", "paper", "answers")
+OTHERS = ("problems", "answers", "models", "labels", "report", "paper", "logs")
 PACKAGED = Path(__file__).resolve().parent / "shipped"  # in a wheel: the manifest, and what is small
 
 

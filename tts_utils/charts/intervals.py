@@ -46,7 +46,7 @@ def paired_differences(
     row = alt.Y("comparison:N", sort=order, title=None, axis=alt.Axis(labelLimit=150))
     place, shape = grouped(frame, group, alt.YOffset)
     base = alt.Chart(shown, height=alt.Step(22 if group else 30), width="container")
-    zero = base.mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.datum(0))
+    zero = base.mark_rule(color=INK, strokeDash=[4, 3], aria=False).encode(x=alt.datum(0))
     ends = [min(0.0, float(shown["low_pp"].min())), max(0.0, float(shown["high_pp"].max()))]
     scale = alt.Scale(domain=ends) if menu else alt.Undefined
     bar = base.mark_rule(strokeWidth=2).encode(

@@ -220,7 +220,8 @@ def _described(
         + (f" ({row.low:.1%} to {row.high:.1%})" if row.high > row.low else "")
         for row in ends.itertuples()
     ]
-    end = f"{x_title} {float(first[x].max()):,.4g}"
+    most = float(first[x].max())
+    end = f"{x_title} {most:,.0f}" if most >= 1000 else f"{x_title} {most:.4g}"
     return f"{len(said)} lines; at their right end, {where}{end}: {'; '.join(said)}."
 
 

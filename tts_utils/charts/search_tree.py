@@ -80,7 +80,7 @@ def search_tree(
     base = alt.Chart(shown, height=height, width="container").transform_filter(alt.datum.depth <= depth)
     edges = (
         base.transform_filter(alt.datum.depth > 1)
-        .mark_rule(color=INK)
+        .mark_rule(color=INK, aria=False)
         .encode(
             alt.X("parent_depth:Q", **across),
             alt.Y("parent_slot:Q", **down),

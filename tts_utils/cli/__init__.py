@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from tts_utils.cli import filling, looking
+from tts_utils.cli import doctor, filling, looking
 from tts_utils.cli.guard import says_what_is_wrong
-from tts_utils.cli.progress import Progress
 from tts_utils.imports import cli as cli_import
 from tts_utils.prm_bench import cli as cli_prm_bench
 from tts_utils.recipes import cli as cli_recipes
@@ -27,9 +26,9 @@ for name, command in (
     ("push", cli_store.push),
     ("pull", cli_store.pull),
     ("run", cli_recipes.run),
-    ("prm-bench", cli_prm_bench.command(Progress)),
+    ("prm-bench", cli_prm_bench.prm_bench),
     ("verify", looking.verify),
-    ("doctor", looking.doctor),
+    ("doctor", doctor.doctor),
 ):
     app.command(name)(says_what_is_wrong(command))
 app.add_typer(cli_import.commands(says_what_is_wrong), name="import")

@@ -28,7 +28,7 @@ from tts_utils.cli.options import (
     TopP,
     sampling_of,
 )
-from tts_utils.cli.progress import Progress
+from tts_utils.progress import Progress
 from tts_utils.store import files as table_files
 from tts_utils.store import fill, misses
 from tts_utils.tree_search import TreeSearch

@@ -193,11 +193,15 @@ class Reader:
         if groups > 1:  # queries that share keys are looked at as tokens of one head: no key is copied
             mask = _aligned(mask.repeat(1, 1, groups, 1))
 
+        rows, width = ids.shape
+        own = behind.new_zeros(rows * width)  # a pad's keys are those of any place: nobody looks there
+        own[cells.to(own.device)] = places.to(own.device)
+        together = torch.cat([behind, own.view(rows, width)], 1)
+
         def attend(layer, queries, keys, values):
             keep(layer, keys, values)
             if past:
-                old = known.past(layer, behind)
-                keys, values = (torch.cat(pair, 1) for pair in zip(old, (keys, values), strict=True))
+                keys, values = known.past(layer, together)
             queries = queries.unflatten(2, (-1, groups)).permute(0, 2, 3, 1, 4).flatten(2, 3)
             seen = F.scaled_dot_product_attention(
                 queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=lean.scale

@@ -66,6 +66,11 @@ class Model:
     sampling: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
 
+    @property
+    def called(self) -> str:
+        """Its name in tables."""
+        return self.label or self.name
+
 
 @dataclass(frozen=True, slots=True)
 class MethodSpec:
@@ -201,7 +206,7 @@ def _check(recipe: Recipe, where: str) -> None:
     if recipe.limit is not None and (type(recipe.limit) is not int or recipe.limit < 1):
         raise RecipeError(f"{where}: limit must be a whole number from 1, got {recipe.limit!r}")
     for kind, models in (("policies", recipe.policies), ("prms", recipe.prms)):
-        names = [model.label or model.name for model in models]
+        names = [model.called for model in models]
         for name in names:
             if names.count(name) > 1:
                 raise RecipeError(f"{where}: {kind} has {name!r} twice; give one of them a label")

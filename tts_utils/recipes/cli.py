@@ -8,13 +8,12 @@ from typing import Annotated
 
 import typer
 
-from tts_utils import data_folder
+from tts_utils import data_folder, devices
 from tts_utils.problems import load_problems
-from tts_utils.recipes import RecipeError, plan, probe, read
+from tts_utils.progress import Progress
+from tts_utils.recipes import memory, plan, probe, read
 from tts_utils.recipes.run import Loaded
 from tts_utils.recipes.run import run as run_recipe
-
-__all__ = ["RecipeError", "run"]
 
 
 def run(
@@ -33,11 +32,22 @@ def run(
         str, typer.Option(help='Address of a Ray cluster, such as "auto"; default: Ray on this machine.')
     ] = "",
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of each Ray worker.")] = 0.0,
+    on: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="With --dry-run: plan for a GPU of so many gigabytes, which need not be here."
+        ),
+    ] = None,
+    flops: Annotated[
+        float | None,
+        typer.Option(min=1, help="Operations a second that your GPU achieves, as in 1e14, to be told hours."),
+    ] = None,
 ) -> None:
     """Fill every table of an experiment: first the plan, then the work; stopped at any time, it goes on."""
+    if on and not dry_run:
+        raise typer.BadParameter("--on plans for a GPU that is not here; it goes with --dry-run")
     wanted = read(recipe)
     data = data_folder.data_dir()
-    problems = load_problems(wanted.dataset)
     log = data / "logs" / f"{recipe.stem}.log"
 
     def say(line: str) -> None:
@@ -47,14 +57,23 @@ def run(
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
 
-    loaded = Loaded()
-    rates = probe.unmeasured()
-    if probing:
-        say(f"running the models for about {probing:.0f} s")
-        rates = probe.measure(wanted, problems, loaded, probing)
-    todo = plan.jobs(wanted, len(problems), data)
-    plan.lines(wanted, todo, rates, say)
+    say(f"{wanted.name}: looking at what is stored of {wanted.dataset}, and at this machine")
+    with Progress(title=wanted.name, say=say):
+        planned_only = dry_run and not probing
+        problems = () if planned_only and wanted.dataset in plan.SIZES else load_problems(wanted.dataset)
+        device = devices.gpu(on) if on else devices.found()
+        todo = plan.jobs(wanted, len(problems) or plan.SIZES[wanted.dataset], data)
+        loaded, rates = Loaded(), plan.assumed(wanted)
+        if probing and any(job.missing for job in todo):
+            memory.check(todo, device)
+            say(f"running the models for about {probing:.0f} s")
+            rates = probe.measure(wanted, problems, loaded, probing)
+    plan.lines(wanted, todo, rates, say, flops)
+    if not workers:  # which may run on other machines
+        memory.lines(todo, device, say)
     if dry_run:
+        for line in () if workers else memory.complaints(todo, device):
+            say(f"does not fit: {line}")
         return
     if workers:
         from tts_utils.recipes.cluster import run_on_ray
@@ -63,7 +82,7 @@ def run(
         loaded.drop("prm")
         run_on_ray(wanted, data=data, workers=workers, address=ray or None, gpus=gpus, say=say)
         return
-    done = run_recipe(wanted, data=data, say=say, loaded=loaded, problems=problems)
+    done = run_recipe(wanted, data=data, say=say, loaded=loaded, problems=problems, device=device)
     say(
         f"{wanted.name}: {len(done)} tables filled, {len(todo) - len(done)} were whole; see: tts report "
         f"--dataset {wanted.dataset}"

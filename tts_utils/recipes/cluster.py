@@ -12,11 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tts_utils.problems import load_problems
+from tts_utils.progress import Progress
 from tts_utils.protocols import BackendError
 from tts_utils.recipes import Recipe
+from tts_utils.recipes.plan import jobs
 
 RETRIES = 3
 """How often Ray starts a worker again that died."""
+LOOK = 20.0
+"""Seconds between looks at what is stored."""
 
 
 def run_on_ray(
@@ -57,9 +62,15 @@ def run_on_ray(
     try:
         task = ray.remote(num_gpus=gpus, max_retries=RETRIES)(_work)
         waiting: list[Any] = [task.remote(recipe, str(data)) for _ in range(workers)]
-        while waiting:
-            (finished,), waiting = ray.wait(waiting, num_returns=1)
-            say(f"a worker has finished, {len(waiting)} at work; it filled {ray.get(finished)} tables")
+        say(f"{workers} workers are starting")
+        num_problems = len(load_problems(recipe.dataset, data=data))
+        with Progress("row", title=recipe.name, say=say) as progress:
+            while waiting:
+                finished, waiting = ray.wait(waiting, num_returns=1, timeout=LOOK)
+                for worker in finished:
+                    say(f"a worker has finished, {len(waiting)} at work; it filled {ray.get(worker)} tables")
+                todo = jobs(recipe, num_problems, data)
+                progress(sum(job.stored for job in todo), sum(job.wanted for job in todo))
     except ray.exceptions.RayError as exc:
         raise BackendError(f"a worker failed: {exc}") from exc
     finally:

@@ -7,13 +7,15 @@ budget of the lab). What the PRM reads in a search is an upper bound: equal text
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tts_utils.compute import inference_flops
 from tts_utils.data_folder import dataset_name
+from tts_utils.progress import duration
 from tts_utils.recipes import Model, Recipe
+from tts_utils.recipes.shapes import shape_of
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
 from tts_utils.store.searches import table_of_search
@@ -25,6 +27,8 @@ ASSUMED_TOKENS = 400
 MATH-500 at N = 256."""
 
 ASSUMED_STEPS = 8
+SIZES = {"MATH-500": 500, "AIME24": 30}
+"""Problems of the paper's sets, so that a plan needs no download."""
 BYTES_PER_TOKEN = 6
 """Disk that a stored token takes in a compressed table, its share of all columns included."""
 
@@ -56,9 +60,7 @@ class Job:
     @property
     def title(self) -> str:
         """Its name in messages."""
-        names = [self.policy.label or self.policy.name]
-        if self.prm:
-            names.append(self.prm.label or self.prm.name)
+        names = [self.policy.called, *([self.prm.called] if self.prm else [])]
         what = (
             f"{self.search.method} N={self.search.budget}" if self.search else f"{self.kind} x {self.count}"
         )
@@ -104,6 +106,15 @@ class Estimate:
     disk: float
 
 
+def assumed(recipe: Recipe) -> Rates:
+    """What can be said of a recipe's models without running them: their sizes, and usual lengths."""
+    sizes = [
+        {model.called: float(shape.num_params) for model in models if (shape := shape_of(model.name))}
+        for models in (recipe.policies, recipe.prms)
+    ]
+    return Rates({}, 100.0, float(ASSUMED_STEPS), {}, {}, *sizes, measured=False)
+
+
 def jobs(recipe: Recipe, num_problems: int, data: Path) -> list[Job]:
     """Every table of a recipe in the order to fill it: of each policy the samples, then what reads them.
 
@@ -123,14 +134,14 @@ def jobs(recipe: Recipe, num_problems: int, data: Path) -> list[Job]:
 
 def _jobs_of(recipe: Recipe, policy: Model, seed: int, size: int, data: Path) -> Iterator[Job]:
     config = recipe.sampling_of(policy, seed)
-    dataset, name = dataset_name(recipe.dataset), policy.label or policy.name
+    dataset, name = dataset_name(recipe.dataset), policy.called
     pools = [("greedy", replace(config, temperature=0.0), 1)] * recipe.greedy
     pools += [("samples", config, recipe.pool)] * bool(recipe.pool)
     for kind, how, count in pools:
         there = table_files.stored_rows(Table("samples", dataset, name, how), data)
         yield Job(kind, policy, None, how, count, None, min(there, size * count), size * count)
     for prm in recipe.prms:
-        prm_name = prm.label or prm.name
+        prm_name = prm.called
         for _, how, count in pools:
             scores = Table("step_scores", dataset, name, how, prm=prm_name)
             there = table_files.stored_rows(scores, data)
@@ -154,7 +165,7 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     A search of budget N draws N steps at each depth. Its PRM reads each new state whole, prompt and steps:
     with H steps of equal length that is N times the sum over t of (prompt + t/H of the sample).
     """
-    policy, prm = job.policy.label or job.policy.name, job.prm and (job.prm.label or job.prm.name)
+    policy, prm = job.policy.called, job.prm.called if job.prm else ""
     length = rates.tokens.get(policy, ASSUMED_TOKENS)
     if job.kind == "scores":
         generated, read = 0.0, job.missing * (rates.prompt + length)
@@ -164,7 +175,7 @@ def estimate(job: Job, rates: Rates) -> Estimate:
         read = samples * (rates.steps * rates.prompt + length * (rates.steps + 1) / 2)
     else:
         generated, read = job.missing * length, 0.0
-    sizes = rates.policy_params.get(policy, 0), rates.prm_params.get(prm, 0) if prm else 0
+    sizes = rates.policy_params.get(policy, 0), rates.prm_params.get(prm, 0)
     known = (sizes[0] or not generated) and (sizes[1] or not read)
     flops = None
     if known:
@@ -172,7 +183,7 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     seconds: float | None = 0.0
     for tokens, speed in (
         (generated, rates.policy_speed.get(policy)),
-        (read, rates.prm_speed.get(prm or "")),
+        (read, rates.prm_speed.get(prm)),
     ):
         if tokens:
             seconds = None if seconds is None or not speed else seconds + tokens / speed
@@ -180,40 +191,69 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     return Estimate(generated, read, flops, seconds, stored * BYTES_PER_TOKEN)
 
 
-def lines(recipe: Recipe, todo: Sequence[Job], rates: Rates, echo: Callable[[str], None]) -> None:
-    """Say the plan: one line a job that is not done, and the sums."""
-    done = sum(not job.missing for job in todo)
-    echo(f"{recipe.name}: {len(todo)} tables of {recipe.dataset}, {done} of them whole")
+def total(todo: Iterable[Job], rates: Rates) -> Estimate:
+    """What all jobs together still cost."""
     sums = Estimate(0, 0, 0, 0, 0)
     for job in todo:
-        if not job.missing:
-            continue
+        if job.missing:
+            cost = estimate(job, rates)
+            sums = Estimate(
+                sums.policy_tokens + cost.policy_tokens,
+                sums.prm_tokens + cost.prm_tokens,
+                _plus(sums.flops, cost.flops),
+                _plus(sums.seconds, cost.seconds),
+                sums.disk + cost.disk,
+            )
+    return sums
+
+
+def lines(
+    recipe: Recipe,
+    todo: Sequence[Job],
+    rates: Rates,
+    echo: Callable[[str], None],
+    flops_per_second: float | None = None,
+) -> None:
+    """Say the plan: one line a job that is not done, and the sums.
+
+    Args:
+        recipe: whose.
+        todo: its jobs.
+        rates: what is known of its models.
+        echo: receives the lines.
+        flops_per_second: what the device achieves, to turn FLOPs into hours where no speed was measured.
+    """
+    missing = [job for job in todo if job.missing]
+    if not missing:
+        echo(f"{recipe.name}: nothing to do, all {len(todo)} tables of {recipe.dataset} are whole")
+        return
+    whole = len(todo) - len(missing)
+    echo(f"{recipe.name}: {len(todo)} tables of {recipe.dataset}, {whole} of them whole")
+    for job in missing:
         cost = estimate(job, rates)
-        sums = Estimate(
-            sums.policy_tokens + cost.policy_tokens,
-            sums.prm_tokens + cost.prm_tokens,
-            _plus(sums.flops, cost.flops),
-            _plus(sums.seconds, cost.seconds),
-            sums.disk + cost.disk,
-        )
-        echo(f"  {job.title}: {job.missing:,} of {job.wanted:,} to do, {_words(cost)}")
-    echo(f"in all: {_words(sums)}")
+        echo(f"  {job.title}: {job.missing:,} of {job.wanted:,} to do, {_words(cost, flops_per_second)}")
+    echo(f"in all: {_words(total(missing, rates), flops_per_second)}")
     basis = "measured" if rates.measured else f"assumed ({ASSUMED_TOKENS} a sample; --probe measures them)"
     echo(f"Lengths are {basis}; what a PRM reads in searches is an upper bound.")
+    if flops_per_second and not rates.measured:
+        echo(f"Hours are FLOPs at {flops_per_second:.1e} a second, which you gave.")
 
 
 def _plus(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a + b
 
 
-def _words(cost: Estimate) -> str:
+def _words(cost: Estimate, flops_per_second: float | None = None) -> str:
     parts = []
+    seconds = cost.seconds
+    if seconds is None and flops_per_second and cost.flops is not None:
+        seconds = cost.flops / flops_per_second
     if cost.policy_tokens:
         parts.append(f"{_short(cost.policy_tokens)} tokens to generate")
     if cost.prm_tokens:
         parts.append(f"{_short(cost.prm_tokens)} to read")
     parts.append("FLOPs not known" if cost.flops is None else f"{cost.flops:.1e} FLOPs")
-    parts.append("time not known" if cost.seconds is None else _duration(cost.seconds))
+    parts.append("time not known" if seconds is None else duration(seconds))
     parts.append(f"{max(1, round(cost.disk / 1e6)):,} MB")
     return ", ".join(parts)
 
@@ -223,9 +263,3 @@ def _short(count: float) -> str:
         if count >= unit:
             return f"{count / unit:.1f}{name}"
     return f"{count:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

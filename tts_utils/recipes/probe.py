@@ -8,17 +8,12 @@ from typing import Any
 
 from tts_utils import mdp
 from tts_utils.recipes import Model, Recipe
-from tts_utils.recipes.plan import ASSUMED_STEPS, Rates
+from tts_utils.recipes.plan import Rates, assumed
 from tts_utils.recipes.run import Loaded
 from tts_utils.records import Problem, State
 
 PROBLEMS, SAMPLES = 8, 8
 """How many problems a round takes, and how many samples of each: a batch, but a small one."""
-
-
-def unmeasured() -> Rates:
-    """Rates that assume everything."""
-    return Rates({}, 100.0, float(ASSUMED_STEPS), {}, {}, {}, {}, measured=False)
 
 
 def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds: float = 30.0) -> Rates:
@@ -33,12 +28,12 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
         seconds: in all; the first call of a model, which may compile, is not timed.
     """
     share = seconds / (len(recipe.policies) + len(recipe.prms) * bool(recipe.policies))
-    rates = unmeasured()
+    rates = assumed(recipe)
     prompts: list[int] = []
     num_steps: list[int] = []
     trajectories: list[State] = []
     for model in recipe.policies:
-        name = model.label or model.name
+        name = model.called
         policy = loaded.get("policy", model)
         config = recipe.sampling_of(model, recipe.seeds[0])
         rates.policy_params[name] = policy.num_params
@@ -78,7 +73,7 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
 
 
 def _time_prm(model: Model, loaded: Loaded, trajectories: list[State], share: float, rates: Rates) -> None:
-    name = model.label or model.name
+    name = model.called
     prm: Any = loaded.get("prm", model)
     rates.prm_params[name] = prm.num_params
     size = PROBLEMS * SAMPLES

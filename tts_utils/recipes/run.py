@@ -3,67 +3,22 @@
 from __future__ import annotations
 
 import gc
-import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from tts_utils import policies, prms, store
+from tts_utils import devices, policies, prms, store
 from tts_utils.data_folder import dataset_name
+from tts_utils.devices import Device
 from tts_utils.problems import load_problems
+from tts_utils.progress import Progress
 from tts_utils.protocols import PRM, Policy
 from tts_utils.recipes import Model, Recipe
+from tts_utils.recipes.memory import Load, beside, check, loads
 from tts_utils.recipes.plan import Job, jobs
+from tts_utils.recipes.shapes import shape_of
 from tts_utils.records import Problem
 from tts_utils.store.tables import Table
-
-FIRST, EVERY = 4.0, 25.0
-"""Seconds until the first word on a table, and between words."""
-
-
-class Ticker:
-    """Says how far a table is, at once and then at intervals, whether or not a batch has ended meanwhile."""
-
-    def __init__(
-        self, title: str, say: Callable[[str], None], first: float = FIRST, every: float = EVERY
-    ) -> None:
-        self._title, self._say, self._waits = title, say, (first, every)
-        self._done = self._total = self._before = 0
-        self._start = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-
-    def __enter__(self) -> Ticker:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Note how far it is; what was there before the first call does not count into the speed."""
-        self._before = self._before or done - 1
-        self._done, self._total = done, total
-
-    def words(self) -> str:
-        """One line: rows done, and the time left at the speed so far."""
-        seconds = time.monotonic() - self._start
-        if not self._total:
-            return f"{self._title}: working, {seconds:.0f} s"
-        fresh = self._done - self._before
-        left = (self._total - self._done) * seconds / fresh if fresh > 0 else float("nan")
-        return f"{self._title}: {self._done:,} of {self._total:,}, about {left:.0f} s left"
-
-    def _tick(self) -> None:
-        wait = self._waits[0]
-        while not self._stop.wait(wait):
-            self._say(self.words())
-            wait = self._waits[1]
 
 
 class Loaded:
@@ -79,10 +34,9 @@ class Loaded:
 
     def get(self, kind: str, model: Model) -> Any:
         """The policy or PRM of a recipe, loaded unless it is the one that is held."""
-        held = self._held.get(kind)
-        if held and held[0] == model:
-            return held[1]
-        self.drop(kind)
+        if kind in self._held and self._held[kind][0] == model:
+            return self._held[kind][1]
+        self.drop(kind)  # no name here may hold it on while the next one is loaded
         facts = {"backend": model.backend, "name": model.label, **model.options}
         if kind == "policy" and model.server_urls:
             from tts_utils.policies.fleet import Fleet
@@ -93,6 +47,16 @@ class Loaded:
             loaded = self._load[kind](model.name, **facts)
         self._held[kind] = (model, loaded)
         return loaded
+
+    def make_room(self, job: Job, device: Device) -> None:
+        """Let go of what a job does not use, unless it fits beside what the job uses."""
+        used = loads([job])
+        for kind, (model, _) in list(self._held.items()):
+            held = Load(kind, model, shape_of(model.name), job.config)
+            if all(load.model != model for load in used.values()) and not beside(
+                (held, *used.values()), device
+            ):
+                self.drop(kind)
 
     def drop(self, kind: str) -> None:
         """Let go of a model and of the GPU memory it takes."""
@@ -109,6 +73,7 @@ def run(
     loaded: Loaded | None = None,
     only: Callable[[Job], bool] = lambda job: True,
     problems: Sequence[Problem] | None = None,
+    device: Device | None = None,
 ) -> list[Job]:
     """Fill every table of a recipe that is not whole, and return the jobs that were done.
 
@@ -119,34 +84,38 @@ def run(
         loaded: the models; None loads them as the recipe says.
         only: which jobs to do.
         problems: the whole data set, if it is already loaded.
+        device: whose memory decides which models are loaded side by side; None looks.
 
     Raises:
+        TooLittleMemory: a model, or a pair that searches need, does not fit; nothing was loaded.
         StoreError, UnknownModel, BackendError and the like: as the functions that fill a table. What was
         finished before is stored; the same recipe goes on from there.
     """
     loaded = loaded or Loaded()
     problems = load_problems(recipe.dataset, data=data) if problems is None else problems
+    device = device or devices.found()
+    todo = [job for job in jobs(recipe, len(problems), data) if job.missing and only(job)]
+    check(todo, device)
     done = []
-    for job in jobs(recipe, len(problems), data):
-        if not job.missing or not only(job):
-            continue
+    for job in todo:
+        loaded.make_room(job, device)
         say(f"{job.title}: {job.missing:,} of {job.wanted:,} to do")
-        with Ticker(job.title, say) as ticker:
-            filled = _fill(job, recipe, loaded, problems, data, ticker)
+        with Progress("tree" if job.search else "row", title=job.title, say=say) as progress:
+            filled = _fill(job, recipe, loaded, problems, data, progress)
         say(f"{job.title}: {filled.added:,} rows in {filled.seconds:.0f} s, {filled.path.name}")
         done.append(job)
     return done
 
 
 def _fill(
-    job: Job, recipe: Recipe, loaded: Loaded, problems: Sequence[Problem], data: Path, ticker: Ticker
+    job: Job, recipe: Recipe, loaded: Loaded, problems: Sequence[Problem], data: Path, progress: Progress
 ) -> store.Filled:
-    where: dict[str, Any] = {"problems": problems, "limit": recipe.limit, "data": data, "progress": ticker}
+    where: dict[str, Any] = {"problems": problems, "limit": recipe.limit, "data": data, "progress": progress}
     if job.prm is None:
         policy = loaded.get("policy", job.policy)
         return store.fill_samples(recipe.dataset, policy, job.count, job.config, **where)
     if job.search is None:
-        name = job.policy.label or job.policy.name
+        name = job.policy.called
         samples = Table("samples", dataset_name(recipe.dataset), name, job.config)
         return store.fill_step_scores(samples, loaded.get("prm", job.prm), **where)
     policy, prm = loaded.get("policy", job.policy), loaded.get("prm", job.prm)

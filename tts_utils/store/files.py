@@ -7,6 +7,7 @@ because the file holds nothing but rows, configuration and sources.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tts_utils import data_folder, hashes
-from tts_utils.store import manifest
+from tts_utils.store import manifest, merge
 from tts_utils.store.columns import to_frame
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import (
@@ -189,18 +190,33 @@ def _read(
     for path in paths:
         file = check_file(path, table)
         _check_sources(path, sources_of(file), sources)
-        try:
+        with _reading(path):
             read.append(file.read(columns=columns))
-        except (pa.ArrowException, OSError) as exc:
-            if isinstance(exc, OSError) and exc.errno:
-                raise OSError(exc.errno, exc.strerror, str(path)) from exc
-            raise DamagedTable(
-                f"{path} is damaged ({exc}); restore it, or remove it and fill it again"
-            ) from exc
     if read:
         return pa.concat_tables(rows.replace_schema_metadata() for rows in read)
     empty = SCHEMAS[table.kind].empty_table()
     return empty if columns is None else empty.select(columns)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Errors of reading a file, with its name."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as exc:
+        if isinstance(exc, OSError) and exc.errno:
+            raise OSError(exc.errno, exc.strerror, str(path)) from exc
+        raise DamagedTable(f"{path} is damaged ({exc}); restore it, or remove it and fill it again") from exc
+
+
+def _reader(path: Path, file: pq.ParquetFile, group: int) -> Callable[[list[str] | None], pa.Table]:
+    """What reads a row group of a file that :func:`check_file` has opened."""
+
+    def read(columns: list[str] | None) -> pa.Table:
+        with _reading(path):
+            return file.read_row_group(group, columns=columns).replace_schema_metadata()
+
+    return read
 
 
 def append(
@@ -227,7 +243,7 @@ def append(
         StoreError: a row lacks a column or holds a value of another type.
     """
     spent = {"tts.seconds": f"{seconds:.3f}", "tts.tokens_run": to_json(tokens_run or {})}
-    content = _encode(table, _from_rows(table, rows), sources or {}, spent)
+    _, content = _encode(table, [_from_rows(table, rows)], sources or {}, spent)
     part = table.parts(data) / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     with manifest.locked(data):
         manifest.replace_file(part, content)
@@ -267,8 +283,12 @@ def compact(table: Table, data: Path) -> Path:
         for part in metadata:
             run.update(json.loads(part.get(b"tts.tokens_run", b"{}")))
         _check_hash(table, data)
-        rows = _sorted(_read(table, files, None, None), KEYS[table.kind])
-        content = _encode(table, rows, sources)
+        pieces = [
+            merge.Piece(content.metadata.row_group(i).num_rows, _reader(file, content, i))
+            for file, content in zip(files, read, strict=True)
+            for i in range(content.num_row_groups)
+        ]
+        rows, content = _encode(table, merge.merged(pieces, KEYS[table.kind]), sources)
         digest = hashlib.sha256(content).hexdigest()
         if listed:
             manifest.save_entries(data, {table.relative: {**listed, "next_sha256": digest}})
@@ -276,7 +296,7 @@ def compact(table: Table, data: Path) -> Path:
         entry = {
             "sha256": digest,
             "bytes": len(content),
-            "rows": rows.num_rows,
+            "rows": rows,
             "config": table.config,
             "config_sha256": table.config_sha256,
             "sources": sources,
@@ -421,8 +441,12 @@ def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
 
 
 def _encode(
-    table: Table, rows: pa.Table, sources: Mapping[str, str], more: Mapping[str, str] | None = None
-) -> bytes:
+    table: Table,
+    groups: Iterable[pa.Table],
+    sources: Mapping[str, str],
+    more: Mapping[str, str] | None = None,
+) -> tuple[int, bytes]:
+    """How many rows there are, and the bytes of a file that holds them, one row group for each group."""
     metadata = {
         "tts.config": to_json(table.config),
         "tts.config_sha256": table.config_sha256,
@@ -430,18 +454,24 @@ def _encode(
         "tts.sources": to_json(sources),
         **(more or {}),
     }
-    rows = rows.combine_chunks().replace_schema_metadata(metadata)
-    buffer = io.BytesIO()
-    pq.write_table(
-        rows,
+    groups = (group.combine_chunks().replace_schema_metadata(metadata) for group in groups)
+    first, buffer = next(groups), io.BytesIO()
+    rows = first.num_rows
+    with pq.ParquetWriter(
         buffer,
+        first.schema,
         compression="zstd",
         compression_level=17,  # a tenth smaller than at 9, for a few seconds a table
-        use_dictionary=[f.name for f in rows.schema if pa.types.is_string(f.type)],
+        use_dictionary=[f.name for f in first.schema if pa.types.is_string(f.type)],
         use_byte_stream_split=["scores.list.element"] if table.kind == "step_scores" else False,
         write_page_checksum=True,
-    )
-    return buffer.getvalue()
+    ) as writer:
+        writer.write_table(first, merge.GROUP)
+        del first
+        for group in groups:
+            writer.write_table(group, merge.GROUP)
+            rows += group.num_rows
+    return rows, buffer.getvalue()
 
 
 def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:

@@ -6,12 +6,14 @@ import math
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tts_utils import answers, mdp, search
 from tts_utils.data_folder import data_dir, dataset_name, fetch_hint, places
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from tts_utils.protocols import PRM, Policy
 
 _COLUMNS = [name for name in SearchNode.__slots__ if name != "score"]
+_cells = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +231,9 @@ class _TreesToGrow:
 
     def note(self, rows: pa.Table) -> None:
         # A tree is stored in one part, whole or not at all, so that its first node tells.
-        for problem_id, run, node in zip(*(rows[c].to_pylist() for c in self.columns), strict=True):
-            if node == 0 and problem_id in self.row_of and run < self.tree_search.num_subtrees:
+        roots = rows.filter(pc.equal(rows["node"], 0))
+        for problem_id, run in zip(*(roots[c].to_pylist() for c in ("problem_id", "run")), strict=True):
+            if problem_id in self.row_of and run < self.tree_search.num_subtrees:
                 self.have[self.row_of[problem_id], run] = True
 
     def lacks(self, block: slice) -> bool:
@@ -410,8 +414,10 @@ def _some_trees(tree_search: TreeSearch, count: int) -> TreeSearch:
 
 
 def _row(problem_id: str, node: SearchNode) -> dict[str, Any]:
-    row = {name: getattr(node, name) for name in _COLUMNS}
-    return {"problem_id": problem_id, **row, "score": math.nan if node.score is None else node.score}
+    row = dict(zip(_COLUMNS, _cells(node), strict=True))
+    row["problem_id"] = problem_id
+    row["score"] = math.nan if node.score is None else node.score
+    return row
 
 
 def _with_texts(nodes: pd.DataFrame):

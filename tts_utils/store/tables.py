@@ -181,6 +181,8 @@ def escape(text: str) -> str:
     >>> escape("x\ud83d") == "x\U0010fffdd83d", unescape(escape("x\ud83d")) == "x\ud83d"
     (True, True)
     """
+    if str.isascii(text):  # nearly all text, and asked in no time
+        return text
     return re.sub(
         f"[{ESCAPE}\ud800-\udfff]",
         lambda found: ESCAPE * 2 if found[0] == ESCAPE else f"{ESCAPE}{ord(found[0]):04x}",
