@@ -13,6 +13,9 @@ FIND_PYTHON := for python in $(CANDIDATES); do \
 
 # STUDENT=1 on the command line leaves every solution out, and builds into a folder of its own.
 STUDENT ?=
+# LANGUAGE=zh_CN builds that edition only; without it all editions are built, but not for students.
+# The environment's LANGUAGE is gettext's and means something else.
+EDITION := $(if $(findstring command line,$(origin LANGUAGE)),$(LANGUAGE))
 OUT := $(if $(STUDENT),book/_student,book)
 BOOK := $(OUT)/_build/html/index.html
 PORT ?= 8000
@@ -22,13 +25,14 @@ help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
 	@sed -n 's/^\([a-z-]*\):.*## /  \1|/p' Makefile | awk -F'|' '{ printf "%-13s %s\n", $$1, $$2 }'
 
-book: .venv-book ## run the notebooks and render the book (STUDENT=1: without solutions)
+book: .venv-book ## run the notebooks and render the book (STUDENT=1: without solutions; LANGUAGE=zh_CN: that edition)
 	@.venv-book/bin/python -c 'import importlib.util as u, sys; \
 	  sys.exit("torch is importable in .venv-book, but the book must build without it: make clean-envs book" if u.find_spec("torch") else 0)'
 	@.venv-book/bin/python -m tts_utils.cli verify # no figure is drawn from a damaged table
 	@.venv-book/bin/python book/cache.py
-	$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml --path-output $(OUT) \
-	  --all -W -n --keep-going
+	$(if $(EDITION),,$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml \
+	  --path-output $(OUT) --all -W -n --keep-going)
+	$(if $(STUDENT),,.venv-book/bin/python book/languages.py $(EDITION))
 	@echo "The book lies in $(BOOK). Look at it with: make serve (or open that file in a browser)."
 
 slides: .venv-book ## write the slides of one lecture from the built book

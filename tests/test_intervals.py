@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from tests.lesson_runs import LESSONS, LessonRun, run
+from tts_utils import store, voting
+from tts_utils.tree_search import TreeSearch
 
 Z = 1.959964
 BRACKETS = re.compile(r"\[([+-]?[\d.]+), ([+-]?[\d.]+)\]")
@@ -126,6 +128,31 @@ def test_lesson_5() -> None:
     for method, values in hit.items():
         low, high = rows.loc[method, "low"], rows.loc[method, "high"]
         assert (low, high) == pytest.approx(score_test(int(values.sum()), len(values)), abs=0.002)
+
+
+def test_lesson_14() -> None:
+    names = lesson("14").namespace
+    samples, folder = names["samples"], names["folder"]
+    sixteen = 16 * samples.groupby("problem_id")["num_tokens"].mean()
+    shown = lines(lesson("14"), "14-cost-rule")
+    kinds = [(judge, method) for judge in (names["GOOD"], names["BAD"]) for method in ("beam", "dvts")]
+    assert len(shown) == len(kinds)
+    for line, (judge, method) in zip(shown, kinds, strict=True):
+        nodes = store.read_searches("lab-200", names["POLICY"], judge, TreeSearch(method, 16, 4))
+        spent = nodes.groupby("problem_id")["num_tokens"].sum()  # every node, pruned ones too
+        gap = (spent - sixteen.loc[spent.index]) / sixteen.mean()
+        assert printed(line)[0] == pytest.approx([100 * end for end in normal(gap.to_numpy())], abs=0.11)
+    majority = next(
+        line for line in lines(lesson("14"), "14-share-score") if line.startswith("N = 16  majority")
+    )
+    pool = store.read_pool("lab-200", names["POLICY"], problems=names["some"], data=folder / "mine")
+    chosen = voting.select(pool.answer_ids, None, "majority")
+    right = pool.correct[np.arange(len(chosen)), chosen] & (chosen >= 0)
+    (found,) = printed(majority)
+    assert found == pytest.approx([100 * end for end in score_test(int(right.sum()), len(right))], abs=2.5)
+    assert printed(lesson("14").text("14-paper-code"))[0] == pytest.approx(
+        normal(sixteen.to_numpy() / 16), abs=0.51
+    )
 
 
 def test_the_bisection_finds_the_ends_of_the_score_test() -> None:

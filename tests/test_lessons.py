@@ -94,6 +94,20 @@ def test_every_link_into_the_bibliography_and_the_notation_arrives():
     assert lost == []
 
 
+def test_what_the_book_cites_by_number_stands_in_the_bibliography():
+    page = (ROOT / "book" / "bibliography.md").read_text()
+    listed = set(re.findall(r"arXiv:([\d.]+\d)\]", page))
+    sources = {path.name: path.read_text() for path in [*PAGES, *notebooks.lesson_paths(ROOT)]}
+    sources["claims.csv"] = (ROOT / "data" / "paper" / "claims.csv").read_text()
+    lost = {
+        (name, number)
+        for name, text in sources.items()
+        for number in re.findall(r"(?:arxiv\.org/abs/|arXiv:)(\d{4}\.\d{5})", text)
+        if number not in listed
+    }
+    assert lost == set()
+
+
 def test_the_bibliography_and_the_bibtex_file_list_the_same_works():
     page = (ROOT / "book" / "bibliography.md").read_text()
     bibtex = (ROOT / "book" / "references.bib").read_text()
@@ -109,3 +123,26 @@ def test_the_notation_page_names_what_the_code_calls_things():
     page = (ROOT / "book" / "notation.md").read_text()
     for name in (*voting.AGGREGATIONS, *voting.SELECTIONS):
         assert f"`{name}`" in page
+    source = "\n".join(path.read_text() for path in (ROOT / "tts_utils").rglob("*.py"))
+    part = page.split("## Judges and their errors")[1].split('## "Beam width"')[0]
+    names = {
+        name for row in re.findall(r"^\|.*\|$", part, flags=re.M) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert len(names) > 20
+    assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_the_week_s_plan_counts_the_minutes_that_the_lessons_name():
+    minutes = {}
+    for path in LESSONS:
+        title = notebooks.cell_source(notebooks.load(path)["cells"][0])
+        read, exercises = re.search(r"\*\*(\d+) minutes, and (\d+) for the exercises", title).groups()
+        minutes[int(path.name[:2])] = int(read), int(exercises)
+    week = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8").partition("**One week")[2]
+    rows = re.findall(r"^\| \d \| ([^|]+) \| ([^|]+) \|([^|]+)\|", week.partition("**Half")[0], flags=re.M)
+    assert len(rows) == 5
+    for lessons, in_class, at_home in rows:
+        named = [minutes[int(number)] for number in re.findall(r"\d+", lessons)]
+        planned = sum(map(int, re.findall(r"\d+", in_class))), sum(map(int, at_home.split()))
+        assert planned[0] <= 90
+        assert sum(planned) == sum(map(sum, named)), lessons

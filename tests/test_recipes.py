@@ -299,7 +299,7 @@ def test_a_recipe_killed_ten_times_ends_as_one_that_was_not(tmp_path, monkeypatc
         own.mkdir()
         after = []
         for i in range(kills):
-            process, before, end = start(own), rows(own), time.monotonic() + 90
+            process, before, end = start(own), rows(own), time.monotonic() + 600
             while process.poll() is None and rows(own) == before and time.monotonic() < end:
                 time.sleep(0.02)  # until it has stored something more, then at another moment each time
             time.sleep(0.05 * i)

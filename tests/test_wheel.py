@@ -142,9 +142,31 @@ def test_the_readme_from_an_empty_folder(run):
         out = run(program, *(["-e"] if kind == "bash" else []), "-c", block)
         print(out)
     print(f"README's lines: {time.perf_counter() - start:.1f} s, {Quiet.sent} bytes in all")
-    assert "lab-llama-m on own.jsonl" in run("tts", "report", "--dataset", "own.jsonl")
+    said = run("tts", "report", "--dataset", "own.jsonl")
+    assert "lab-llama-m on own.jsonl: n = 5 problems" in said
+    assert re.search(r"^  beam-n16-m4, PRM-Last \+ PRM-Vote \(lab-math-shepherd\) .* n = 5 ", said, re.M)
     shutil.rmtree(run.folder / "__pycache__", ignore_errors=True)
     assert sorted(path.name for path in run.folder.iterdir()) == ["mine.py", "own.jsonl", "tts-data"]
+
+
+def test_new_problems_of_the_lab_s_kinds_without_a_clone(run):
+    """README's way to problems that the lab's policies can solve."""
+    command = re.search(r"`python (-m tts_lab problems [^`]+)`", (ROOT / "README.md").read_text())[1]
+    run(sys.executable, *command.split())
+    rows = [json.loads(line) for line in (run.folder / "new.jsonl").read_text().splitlines()]
+    assert len(rows) == 40 and all(row["problem"] and row["answer"] for row in rows)
+
+
+def test_a_class_without_a_network(run, address, tmp_path):
+    """The teacher fetches the course; a pupil's machine takes it from that folder and runs a lesson."""
+    run("tts", "fetch", "course")
+    stick = next(path for path in Path(run.environment["TTS_CACHE"]).iterdir() if path.is_dir())
+    run.environment |= {"TTS_CACHE": str(tmp_path / "pupil"), "TTS_SOURCE": "http://127.0.0.1:9"}
+    before = Quiet.sent
+    assert "are there" in run("tts", "fetch", "course", "--from", str(stick))
+    (lesson,) = (ROOT / "notebooks").glob("14-*.ipynb")
+    run(sys.executable, "-c", CELLS, str(lesson))
+    assert Quiet.sent == before
 
 
 def test_two_processes_fetching_at_once_and_one_that_is_killed(run, address):

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tts_utils import hub_access
 from tts_utils.data_folder import fetch_hint, layers, places
 from tts_utils.hashes import checked
+from tts_utils.protocols import BackendError
 
 
 class UnknownModel(ValueError):
@@ -34,9 +36,26 @@ def reading(source: str) -> Iterator[None]:
     except UnknownModel:
         raise
     except Exception as exc:
-        raise UnknownModel(
-            f"{source!r} cannot be loaded, here or from the Hub: {type(exc).__name__}: {exc}"
-        ) from exc
+        way_out = hub_access.way_out(exc, source)
+        words = f"{source!r} cannot be loaded, here or from the Hub: "
+        raise UnknownModel(words + (way_out or f"{type(exc).__name__}: {exc}")) from exc
+
+
+def usable_device(device: str | None) -> str:
+    """The device that is asked for, or a GPU where there is one, else the CPU.
+
+    Raises:
+        BackendError: a GPU is asked for, and torch can use none.
+    """
+    import torch
+
+    if device and device.startswith("cuda") and not torch.cuda.is_available():
+        build = "is built without CUDA" if torch.version.cuda is None else "sees no GPU"
+        raise BackendError(
+            f"device={device!r} is asked for, but torch {torch.__version__} {build} here: "
+            "leave the device out to run on the CPU, or see tts doctor"
+        )
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_config(source: str):

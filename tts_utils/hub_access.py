@@ -1,4 +1,7 @@
-"""Whether the Hugging Face Hub can be reached from here, and whether it knows one's token; never shows it."""
+"""The Hugging Face Hub: whether it can be reached, whether it takes one's token, what its errors mean.
+
+The token is never shown.
+"""
 
 from __future__ import annotations
 
@@ -68,3 +71,32 @@ def free_bytes(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
+
+
+ERRORS = {
+    "GatedRepoError": "it is gated: ask for access at {endpoint}/{source}, then set HF_TOKEN to a token of "
+    "yours (tts doctor says whether the Hub takes it)",
+    "RevisionNotFoundError": "the Hub has no such revision of it; those that there are: "
+    "{endpoint}/{source}/commits",
+    "RepositoryNotFoundError": "the Hub has no such model, or it is private and HF_TOKEN is not set to a "
+    "token that may read it",
+    "OfflineModeIsEnabled": "it was not downloaded before, and HF_HUB_OFFLINE forbids asking the Hub: unset "
+    "it, or copy the model's folder here and name that",
+    "LocalEntryNotFoundError": "it was not downloaded before, and the Hub cannot be reached (tts doctor): "
+    "mend the connection, or copy the model's folder here and name that",
+}
+"""What to tell of the errors that the Hub's library raises, by their names: it need not be installed."""
+
+
+def way_out(exc: BaseException, source: str) -> str:
+    """What lies behind an error that the Hub caused, and the way out; "" for any other error.
+
+    Libraries wrap the Hub's errors, so the whole chain of causes is looked through.
+    """
+    seen: BaseException | None = exc
+    while seen is not None:
+        for kind in type(seen).__mro__:
+            if kind.__name__ in ERRORS:
+                return ERRORS[kind.__name__].format(source=source, endpoint=ENDPOINT)
+        seen = seen.__cause__ or seen.__context__
+    return ""

@@ -83,7 +83,7 @@ def _tag(kind: str, name: str, content: str) -> str:
 
 def write_files(app: Sphinx, exception: Exception | None) -> None:
     """Write the Markdown files and ``llms.txt``."""
-    if exception or app.builder.format != "html":
+    if exception or app.builder.format != "html" or app.config.edition:  # the sources are English
         return
     out = Path(app.outdir)
     order = ordered(app)

@@ -12,6 +12,7 @@ from tts_utils.checkpoints import (
     refuse_stateful,
     revision_of,
     settings_of,
+    usable_device,
 )
 from tts_utils.protocols import BackendError, Policy
 
@@ -101,7 +102,7 @@ def load_checkpoint(source: str, device: str | None = None):
     import torch
     from transformers import AutoModelForCausalLM
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device(device)
     dtype = torch.float32 if device == "cpu" else "auto"
     tokenizer = load_tokenizer(source)
     config = load_config(source)

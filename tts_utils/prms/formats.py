@@ -344,15 +344,38 @@ def load_format(source: str, strip: bool = False) -> Format:
         raise UnknownModel(f"{source!r}: {exc}") from exc
 
 
+ARCHITECTURES = {"Qwen2ForPrmModel": "skywork", "Qwen2ForProcessRewardModel": "qwen-math-prm"}
+"""The architectures that name a PRM format by themselves, in a ``config.json``."""
+
+_WORDS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
+
+
 def format_name(source: str) -> str:
+    """The name of a PRM's format: the published models' are known, a folder's stands in its files.
+
+    A folder says it in ``tts_prm.json``, else by the architecture in its ``config.json``; a PRM that answers
+    with a word is a plain language model there, and needs the former.
+
+    Raises:
+        UnknownModel: neither tells; the message says what was found and what was expected.
+    """
     marker = Path(source) / "tts_prm.json"
     known = ", ".join(map(repr, FORMATS))
     way_out = f'a PRM folder names its format in tts_prm.json, as in {{"format": "rlhflow"}}; known: {known}'
     if source in PUBLISHED:
         return PUBLISHED[source]
     if not marker.is_file():
+        found = _architecture(Path(source))
+        if found in ARCHITECTURES:
+            return ARCHITECTURES[found]
+        what = f"its config.json says {found}, " if found else ""
+        if found in _WORDS:
+            what += "a language model, which is a PRM only if it was trained to answer with a word. It is "
+        elif found:
+            expected = ", ".join((*ARCHITECTURES, *_WORDS))
+            what += f"where {expected} was expected: no process reward model that is known here. It is "
         raise UnknownModel(
-            f"{source!r} is a PRM of no known format: it is none of the published PRMs "
+            f"{source!r} is a PRM of no known format: {what or 'it is '}none of the published PRMs "
             f"({', '.join(PUBLISHED)}) and no folder with a tts_prm.json. {way_out}"
         )
     try:
@@ -362,3 +385,12 @@ def format_name(source: str) -> str:
     if kind not in FORMATS:
         raise UnknownModel(f"{marker} names the format {kind!r}; {way_out}")
     return kind
+
+
+def _architecture(folder: Path) -> str:
+    """What a folder's ``config.json`` calls the model; "" where it says nothing."""
+    try:
+        named = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return ""
+    return named if isinstance(named, str) else ""

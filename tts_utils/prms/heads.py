@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import cache
 from typing import ClassVar
 
-from tts_utils.checkpoints import UnknownModel, load_config, reading
+from tts_utils import hub_access
+from tts_utils.checkpoints import UnknownModel, load_config, reading, usable_device
 
 HEAD_WEIGHTS = {"labels": "lm_head", "value": "v_head.summary", "classes": "score.0 and score.2"}
 
@@ -78,7 +79,7 @@ def load_head_model(source: str, head: str, device: str | None = None):
     import torch
     from transformers import AutoModelForCausalLM
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = usable_device(device)
     try:
         config = load_config(source)
         loader = AutoModelForCausalLM if head == "labels" else head_model_class(type(config), head)
@@ -93,6 +94,8 @@ def load_head_model(source: str, head: str, device: str | None = None):
             output_loading_info=True,
         )
     except Exception as exc:  # as in checkpoints.reading, with more to say
+        if way_out := hub_access.way_out(exc, source):
+            raise UnknownModel(f"{source!r} cannot be loaded, here or from the Hub: {way_out}") from exc
         raise UnknownModel(
             f"{source!r} cannot be loaded, here or from the Hub, as a PRM that reads {HEAD_WEIGHTS[head]} "
             f"(safetensors weights, a model type transformers knows): {exc}"

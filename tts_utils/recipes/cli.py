@@ -38,14 +38,17 @@ def run(
             min=0.1, help="With --dry-run: plan for a GPU of so many gigabytes, which need not be here."
         ),
     ] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="With --dry-run: only the sums.")] = False,
     flops: Annotated[
         float | None,
         typer.Option(min=1, help="Operations a second that your GPU achieves, as in 1e14, to be told hours."),
     ] = None,
 ) -> None:
     """Fill every table of an experiment: first the plan, then the work; stopped at any time, it goes on."""
-    if on and not dry_run:
-        raise typer.BadParameter("--on plans for a GPU that is not here; it goes with --dry-run")
+    if (on or brief) and not dry_run:
+        raise typer.BadParameter(
+            "--on plans for a GPU that is not here, and --brief says sums: with --dry-run"
+        )
     wanted = read(recipe)
     data = data_folder.data_dir()
     log = data / "logs" / f"{recipe.stem}.log"
@@ -57,7 +60,8 @@ def run(
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
 
-    say(f"{wanted.name}: looking at what is stored of {wanted.dataset}, and at this machine")
+    if not brief:
+        say(f"{wanted.name}: looking at what is stored of {wanted.dataset}, and at this machine")
     with Progress(title=wanted.name, say=say):
         planned_only = dry_run and not probing
         problems = () if planned_only and wanted.dataset in plan.SIZES else load_problems(wanted.dataset)
@@ -68,11 +72,11 @@ def run(
             memory.check(todo, device)
             say(f"running the models for about {probing:.0f} s")
             rates = probe.measure(wanted, problems, loaded, probing)
-    plan.lines(wanted, todo, rates, say, flops)
-    if not workers:  # which may run on other machines
+    plan.lines(wanted, todo, rates, say, flops, brief)
+    if not (workers or brief):  # which may run on other machines
         memory.lines(todo, device, say)
     if dry_run:
-        for line in () if workers else memory.complaints(todo, device):
+        for line in () if workers or brief else memory.complaints(todo, device):
             say(f"does not fit: {line}")
         return
     if workers:

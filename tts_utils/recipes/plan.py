@@ -213,6 +213,7 @@ def lines(
     rates: Rates,
     echo: Callable[[str], None],
     flops_per_second: float | None = None,
+    brief: bool = False,
 ) -> None:
     """Say the plan: one line a job that is not done, and the sums.
 
@@ -222,6 +223,7 @@ def lines(
         rates: what is known of its models.
         echo: receives the lines.
         flops_per_second: what the device achieves, to turn FLOPs into hours where no speed was measured.
+        brief: only the sums.
     """
     missing = [job for job in todo if job.missing]
     if not missing:
@@ -229,7 +231,7 @@ def lines(
         return
     whole = len(todo) - len(missing)
     echo(f"{recipe.name}: {len(todo)} tables of {recipe.dataset}, {whole} of them whole")
-    for job in missing:
+    for job in [] if brief else missing:
         cost = estimate(job, rates)
         echo(f"  {job.title}: {job.missing:,} of {job.wanted:,} to do, {_words(cost, flops_per_second)}")
     echo(f"in all: {_words(total(missing, rates), flops_per_second)}")

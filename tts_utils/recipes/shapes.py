@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tts_utils.checkpoints import UnknownModel, find_model
-from tts_utils.prms.formats import FORMATS
+from tts_utils.prms.formats import FORMATS, format_name
 
 BIASED = ("qwen2",)
 """Model types whose queries, keys and values have a bias, though their configuration does not say so."""
@@ -127,11 +127,16 @@ def shape_of(name: str) -> Shape | None:
 def _of_folder(folder: Path) -> Shape | None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        marker = folder / "tts_prm.json"
-        kind = json.loads(marker.read_text(encoding="utf-8")).get("format") if marker.is_file() else None
-        return of_config(config, FORMATS[kind].head if kind in FORMATS else "lm")
+        return of_config(config, _head(folder))
     except (OSError, ValueError, AttributeError):  # UnknownModel is a ValueError
         return None
+
+
+def _head(folder: Path) -> str:
+    try:
+        return FORMATS[format_name(str(folder))].head
+    except UnknownModel:
+        return "lm"
 
 
 def _quantised(name: str) -> Shape | None:
