@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from tts_utils.data_folder import lab_dir
+from tts_utils.hashes import checked
 from tts_utils.mdp import split_steps
 from tts_utils.metrics import ratio_interval
 
@@ -50,7 +51,7 @@ def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
     for path in sorted((data / "models").glob("*/training.json")):
         if (path.parent / "tts_prm.json").exists() != (kind == "prm"):
             continue
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(checked(path, data).read_text(encoding="utf-8"))
         record = {"schedule": "tokens"} | record | record.get("data", {})
         record["sources"] = ", ".join(record.get("sources", ()))  # whose rollouts a PRM read
         rows.append([path.parent.name, *(record[c] for c in columns)])
@@ -74,9 +75,11 @@ def data_lengths(names: Sequence[str], data: Path | None = None) -> pd.DataFrame
     rows = []
     for name in names:
         folder = data / "models" / name
-        sources = json.loads((folder / "training.json").read_text(encoding="utf-8"))["sources"]
+        record = json.loads(checked(folder / "training.json", data).read_text(encoding="utf-8"))
         # The last shard of every source is held out of training.
-        shards = [path for of in sources for path in sorted((data / "labels" / of).glob("*.parquet"))[:-1]]
+        shards = [
+            path for of in record["sources"] for path in sorted((data / "labels" / of).glob("*.parquet"))[:-1]
+        ]
         labels = pd.concat([pd.read_parquet(path, columns=["text", "question"]) for path in shards])
         ids = load_tokenizer(folder)(labels["text"].tolist())["input_ids"]
         sizes = pd.DataFrame({"tokens": [len(i) for i in ids], "response": 1})
