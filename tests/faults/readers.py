@@ -47,6 +47,7 @@ READERS: dict[str, tuple[Reader, ...]] = {
     ),
     "report/dial/*.parquet": (lambda name, data: dial.read(data / "report/dial", data),),
     "report/*.csv": (lambda name, data: data_folder.find(name, data),),
+    "report/*.parquet": (lambda name, data: data_folder.find(name, data),),
     "labels/*/shard-*.parquet": (lambda name, data: labels.read_shard(data / name, data),),
     "labels/*/shard-*.json": (lambda name, data: labels.labelling_cost(data, [Path(name).parts[1]]),),
     "models/*/training.json": (
