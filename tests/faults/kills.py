@@ -116,6 +116,8 @@ def finished(command: Command, folder: Path, whole: dict[str, Any]) -> dict[str,
         if name.startswith(tuple(f"{kind}/" for kind in command.made_once))
         and (folder / name).is_file()
         and (whole[name] == (folder / name).read_bytes() or name.endswith(".json"))
+        # The cost of a shard is written before it; alone it is not finished.
+        and (not name.startswith("labels/") or (folder / name).with_suffix(".parquet").is_file())
     }
 
 

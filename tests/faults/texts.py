@@ -48,6 +48,7 @@ def tried(seed: int, numbers: range) -> dict:
         try:
             seconds.append(read(text))
         except Exception as exc:
+            seconds.append(0.0)
             failed.append(f"{type(exc).__name__}: {exc!s:.100} at text {number}, {len(text):,} characters")
     return {
         "seconds": [round(value, 5) for value in seconds],
