@@ -20,6 +20,8 @@ OUT := $(if $(STUDENT),book/_student,book)
 BOOK := $(OUT)/_build/html/index.html
 PORT ?= 8000
 PYTEST_ARGS ?=
+# Processes that share the tests; 0 runs them in one, where -s and --pdb work.
+WORKERS ?= auto
 
 help: ## list the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -46,10 +48,10 @@ a11y: ## try the built book in Chromium: axe-core, phone and laptop, light and d
 	@cd book/browser && { test -d node_modules/axe-core || npm ci --no-audit --no-fund --ignore-scripts; }
 	node book/browser/check.mjs $(OUT)/_build/html $(PAGES)
 
-test: .venv-test ## run the tests (PYTEST_ARGS="-m slow" for the long ones)
-	.venv-test/bin/python -m pytest $(PYTEST_ARGS)
+test: .venv-test ## run the tests on all cores (PYTEST_ARGS="-m slow" for the long ones)
+	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (15 minutes)
+bench: .venv-test ## measure speed against baselines on this machine, into benchmarks/results.md (11 minutes)
 	.venv-test/bin/python -m benchmarks
 
 bench-compare: .venv-test ## this build against an earlier one, results compared too (REV=abc1234)

@@ -27,7 +27,8 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT), "--builder", "singlehtml"]
+    jupyter_book = str(Path(sys.executable).with_name("jupyter-book"))
+    command = [jupyter_book, "build", str(ROOT), "--builder", "singlehtml"]
     command += ["--config", str(ROOT / "book" / "_config.yml"), "--toc", str(ROOT / "book" / "_toc.yml")]
     command += ["--path-output", str(ROOT / "book" / "_pdf")]
     if subprocess.run(command, cwd=ROOT).returncode or not PAGE.is_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
 LONG = 100_000
 LONGEST = 1_000_000
@@ -122,12 +121,11 @@ _ANSWERS = (
 )
 
 
-def texts(seed: int, count: int) -> Iterator[str]:
-    """Yield so many texts; one in twenty is longer than ``LONG``, up to ``LONGEST`` characters."""
-    rng = random.Random(seed)
-    for number in range(count):
-        length = rng.randint(LONG, LONGEST) if number % 20 == 0 else int(10 ** rng.uniform(0, 4))
-        yield _text(rng, length)
+def text(seed: int, number: int) -> str:
+    """Return one text of a seed; one in twenty is longer than ``LONG``, up to ``LONGEST`` characters."""
+    rng = random.Random(f"{seed}/{number}")
+    length = rng.randint(LONG, LONGEST) if number % 20 == 0 else int(10 ** rng.uniform(0, 4))
+    return _text(rng, length)
 
 
 def answer(rng: random.Random) -> str:

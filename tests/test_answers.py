@@ -210,7 +210,7 @@ def test_reflexive(text):
 def test_hard_time_limit_in_a_thread(answer, monkeypatch):
     process = MathProcess()
     monkeypatch.setattr(answers, "MATHS", process)
-    monkeypatch.setattr(answers, "TIME_LIMIT", 1.0)
+    monkeypatch.setattr(answers, "TIME_LIMIT", 0.3)
     process.equal("x", "y", 60.0)  # starting is not part of the limit
     started = _spent_by(process)
     results = []
@@ -225,8 +225,8 @@ def test_hard_time_limit_in_a_thread(answer, monkeypatch):
     thread.join()
     process.stop()
     assert results[0][0] is False
-    assert results[0][1] < 1.0 * PATIENCE + 2  # by the clock, however busy the machine is
-    assert _spent_by_the_dead() - before - started < 2.0  # processor time
+    assert results[0][1] < 0.3 * PATIENCE + 2  # by the clock, however busy the machine is
+    assert _spent_by_the_dead() - before - started < 1.3  # processor time
 
 
 def _spent_by(process):

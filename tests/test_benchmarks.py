@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as bench
 from benchmarks import analysis, at_size, common, compare, generation, gpu, prm_scoring, ratios, search
 
 torch = pytest.importorskip("torch")
 
+from benchmarks import prm_tokens, workload  # noqa: E402
 from tests import tiny  # noqa: E402
 
 POLICY = "lab-llama-m"  # a small shipped policy; the reward model is untrained
@@ -135,8 +139,20 @@ def test_ratios_are_of_sides_that_ran_in_turn_and_count_the_tokens_that_are_run(
         assert distinct < number(row["charged"])
 
 
-def test_the_same_build_compared_with_itself_has_the_same_results(run):
+def test_the_same_build_compared_with_itself_has_the_same_results(run, monkeypatch, capsys):
+    """One side in a process of its own, as both are; the other, in this one, spares the second start."""
+    apart, asked = compare.timed, []
+
+    def timed(build, work, count, prm):
+        asked.append(build)
+        if len(asked) % 2:
+            return apart(build, work, count, prm)
+        workload.main(work, count, prm)
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    monkeypatch.setattr(compare, "timed", timed)
     printed = run(compare, compare.ROOT, "--work", "sampling", "--problems", 2, "--pairs", 1)
+    assert len(asked) == 2
     (rows,) = tables(printed)
     assert {row["same result"] for row in rows} == {"yes"} and {row["part"] for row in rows} == {
         "all",
@@ -150,9 +166,46 @@ def test_builds_with_different_results_are_refused():
         compare.compare(lambda: sides[0], lambda: sides[1], "sampling", 1)
 
 
-def test_a_search_at_size_counts_every_node(run):
-    (rows,) = tables(run(at_size, "--problems", 2, 3, "--budget", 8, "--depth", 4))
+def test_a_search_at_size_counts_every_node_and_is_held_against_models(run):
+    options = ["--problems", 2, 3, "--budget", 8, "--depth", 4, "--lab-problems", 1, "--speed", 1000]
+    rows, (lab,) = tables(run(at_size, *options))
     assert [number(row["nodes"]) for row in rows] == [2 * 8 * 4, 3 * 8 * 4]
+    for row in rows:
+        driver = number(row["driver and store, us a node"])
+        share = number(row["% of a search with 1B on a GPU"])
+        assert share == pytest.approx(
+            100 * driver / (driver + 20_000), rel=0.02
+        )  # 20 tokens at 1000 a second
+    costs = [number(lab[f"{part}, us a node"]) for part in ("policy", "PRM", "driver and tree")]
+    assert number(lab["driver and tree, %"]) == pytest.approx(100 * costs[2] / sum(costs), rel=0.02)
+    assert number(lab["nodes"]) >= 8 and min(costs) > 0
+
+
+def test_prm_tokens_are_counted_over_all_blocks_of_problems(run, monkeypatch):
+    monkeypatch.setattr(prm_tokens, "TOGETHER", 16)  # blocks of 2 problems
+    printed = run(prm_tokens, "--problems", 3, "--budget", 8, "--method", "beam", "--max-tokens", 32)
+    ((row,),) = tables(printed)
+    distinct, ran, charged = (number(row[name]) for name in ("distinct new", "run", "charged"))
+    assert distinct <= ran < charged
+    assert number(row["over distinct"]) == pytest.approx(ran / distinct, rel=0.01)
+
+
+def test_the_last_two_runs_stand_in_the_results_the_newest_first():
+    text = "# Speed\n\nWritten by hand, and no run.\n"
+    for day in ("Monday", "Tuesday", "Wednesday"):
+        text = bench.with_run(text, "# Speed\n", f"# Run of {day}\n\n## ratios\n\n| {day} |\n")
+    assert re.findall(r"^#+ .*|^\| .*", text, re.M) == [
+        "# Speed",
+        *("# Run of Wednesday", "## ratios", "| Wednesday |"),
+        *("# Run of Tuesday", "## ratios", "| Tuesday |"),
+    ]
+
+
+def test_every_benchmark_that_is_run_is_a_module_with_its_options():
+    for name, *options in (*bench.COMMANDS, *bench.GPU_COMMANDS):
+        path = Path(bench.__file__).with_name(f"{name}.py")
+        source = path.read_text(encoding="utf-8")
+        assert all(f'"{option}"' in source for option in options if option.startswith("--")), name
 
 
 def test_the_part_for_a_gpu_runs_at_toy_size_and_says_where_there_is_none(run):

@@ -132,6 +132,7 @@ EVERY_CHART = {
         pd.concat([ACCURACY.assign(quality=q) for q in (0.5, 0.6, 0.7)]), menu="policy", slider="quality"
     ),
     "calibration": lambda: charts.calibration(CALIBRATION, group="prm"),
+    "calibration, with a menu": lambda: charts.calibration(CALIBRATION, menu="prm"),
     "search tree": lambda: charts.search_tree(NODES),
     "two search trees": lambda: charts.search_tree(TWO_JUDGES, menu="judge", start_depth=1),
     "accuracy": lambda: charts.accuracy_by_budget(ACCURACY, menu="policy"),
@@ -379,3 +380,17 @@ def test_a_menu_of_differences_keeps_the_axis():
     domains = [layer["encoding"]["x"].get("scale", {}).get("domain") for layer in spec["layer"]]
     assert [-30.0, 3.0] in domains
     assert "policy small" in spec["description"]
+
+
+def layers_that_escape(spec: dict) -> list[dict]:
+    """Layers with data of their own below a filter, which Vega-Lite then does not apply to them."""
+    filtered = any("filter" in transform for transform in spec.get("transform", ()))
+    inner = [child for key in ("layer", "hconcat", "vconcat") for child in spec.get(key, ())]
+    return [child for child in inner if filtered and "data" in child] + [
+        layer for child in inner for layer in layers_that_escape(child)
+    ]
+
+
+@pytest.mark.parametrize("name", EVERY_CHART)
+def test_a_menu_filters_every_layer(name: str) -> None:
+    assert layers_that_escape(EVERY_CHART[name]().to_dict()) == []

@@ -114,6 +114,18 @@ def arrived():
 # --- what works ---
 
 
+def test_the_manifest_of_the_cache_comes_whole_or_not_at_all(place, monkeypatch):
+    """A reader at the same time, or after a kill, would find half of one damaged."""
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(manifest.os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        bring("all", source=place.data)
+    assert not (data_folder.cache_dir() / "manifest.json").exists()
+
+
 def test_all_from_an_address_is_all_there_and_readable(place, server):
     done, said = bring("all", source=server.address)
     assert arrived() == set(fetch.shipped_files()) and done.new_files == done.files == 5

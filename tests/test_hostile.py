@@ -70,6 +70,15 @@ def test_the_grader_answers_within_its_limit(name):
 
 
 @needs_maths
+@pytest.mark.parametrize(
+    "answer", [r"\cupx", r"\cupThe answer", r"\cup\cupAnswer:", r"[1,2]\cupx", r"x\wedgey"]
+)
+def test_a_sign_of_union_that_runs_into_a_word_is_none(answer):
+    """It ended in a RecursionError: the text had the sign and was never parted by it."""
+    assert not answers.grade(answers.extract_answer(f"\\boxed{{{answer}}}"), r"\frac{387}{2}")
+
+
+@needs_maths
 def test_the_grader_is_not_asked_twice_about_what_is_beyond_it():
     answer = answers.extract_answer(TOWER)
     answers.grade(answer, "387")

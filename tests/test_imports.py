@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests import fakes
-from tts_utils import cli, imports, store, voting
+from tts_utils import cli, imports, limits, store, voting
 from tts_utils.imports import files as import_files
 from tts_utils.imports.json_fields import BadImport
 from tts_utils.records import SamplingConfig
@@ -408,6 +408,36 @@ def test_what_cannot_be_read_is_named_with_exit_code_2(data, write, rows, messag
     result = run("search-and-learn", path, "--policy", "p", "--prm", "q", "--dataset", "d")
     assert result.exit_code == 2 and result.stdout == "" and result.stderr.startswith("tts: ")
     assert list(data.iterdir()) == []
+
+
+LONG = "x" * 1_000_001
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"completions": [RIGHT, LONG, RIGHT, RIGHT]}, {"answer": LONG}, {"problem": LONG}, {"pred": LONG}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_text_beyond_the_limit_is_refused_with_the_limit(write, changes):
+    with pytest.raises(BadImport, match=rf"line 1: field {next(iter(changes))} .*limit of 1,000,000"):
+        imports.read_search_and_learn(write(line(0, **changes)))
+
+
+def test_a_record_beyond_the_limit_is_refused_with_the_limit(tmp_path):
+    add_record(tmp_path / "records", 0, 0, record("What is 2 + 2?", (LONG, [0.5])))
+    with pytest.raises(BadImport, match=r"output 0: field text has .*limit of 1,000,000"):
+        imports.read_records(tmp_path / "records")
+
+
+def test_a_line_and_a_file_beyond_the_limit_are_refused_before_they_are_read(write, monkeypatch):
+    path = write(line(0), line(1))
+    monkeypatch.setattr(limits, "MAX_LINE", 100)
+    with pytest.raises(BadImport, match=r"line 1: more than the limit of 100 characters a line"):
+        imports.read_search_and_learn(path)
+    monkeypatch.setattr(limits, "MAX_FILE", 100)
+    monkeypatch.setattr("builtins.open", lambda *args, **kwargs: pytest.fail("it was opened"))
+    with pytest.raises(BadImport, match=r"bytes, more than the limit of 100; split the file"):
+        imports.read_search_and_learn(path)
 
 
 # --- record files ---

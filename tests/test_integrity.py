@@ -11,6 +11,7 @@ import pytest
 from tests import fakes
 from tts_utils import checkpoints, data_folder, hashes, store
 from tts_utils.problems import load_problems
+from tts_utils.report import sizes
 from tts_utils.store import files, manifest
 
 PROBLEMS = fakes.problems(4)
@@ -79,6 +80,54 @@ def test_changed_provenance_is_noticed(data, key):
 def test_an_entry_that_vanished_is_noticed(data, name):
     change(data, lambda content: content["files"].pop(name))
     assert len(store.verify()) == 1
+
+
+def test_a_manifest_that_was_changed_is_refused_by_whoever_reads_it(data):
+    change(data, lambda content: content["files"][TABLE].update(seconds=1e9))
+    with pytest.raises(store.StoreError, match=r"manifest\.json: an entry has vanished or was changed"):
+        store.fill_samples("toy", fakes.FakePolicy(), 3)
+    change(data, lambda content: content.update(more=1))
+    with pytest.raises(store.StoreError, match=r"manifest\.json is damaged"):
+        store.verify()
+
+
+def test_a_blank_of_the_manifest_is_noticed_by_verify(data):
+    path = data / manifest.NAME
+    path.write_text(path.read_text().replace("\n ", "\n\t", 1))
+    assert len(store.verify()) == 1
+    load_problems("toy")  # what it says is what it said
+
+
+@pytest.mark.parametrize("given", ["whole path", "relative path", "link"])
+def test_problems_given_by_their_path_are_checked_too(data, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(data)
+    (tmp_path / "link.jsonl").symlink_to(data / "problems/toy.jsonl")
+    path = {"whole path": str(data / "problems/toy.jsonl"), "relative path": "problems/toy.jsonl"}.get(
+        given, str(tmp_path / "link.jsonl")
+    )
+    assert len(load_problems(path)) == 4
+    content = (data / "problems/toy.jsonl").read_text()
+    (data / "problems/toy.jsonl").write_text(content.replace('"103"', '"104"'))
+    with pytest.raises(store.StoreError, match="its sha256 differs"):
+        load_problems(path)
+    other = tmp_path / "elsewhere.jsonl"  # in no data directory: nothing is known of it
+    other.write_text(content)
+    assert len(load_problems(str(other))) == 4
+
+
+def test_the_size_of_a_model_is_not_read_from_damaged_weights(data):
+    (data / "models/m/model.safetensors").write_text("[]")
+    with pytest.raises(store.StoreError, match="its sha256 differs"):
+        sizes.num_params("m", data)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_model_given_by_its_path_is_checked_too(data, monkeypatch, name):
+    monkeypatch.chdir(data)
+    (data / "models/m" / name).write_text("[]")
+    for source in (str(data / "models/m"), "models/m"):
+        with pytest.raises(store.StoreError, match="its sha256 differs"):
+            checkpoints.find_model(source)
 
 
 def test_an_unknown_file_is_noticed_among_the_shipped(data):

@@ -185,9 +185,7 @@ def choices(names: dict, pool, row) -> list[int]:
     chosen = []
     for answers in pool.answer_ids:
         drawn = (
-            int(row.samples)
-            if row.series.startswith("the same")
-            else names["stop_by_agreement"](answers, 0.5)
+            int(row.samples) if row.series.startswith("same") else names["stop_by_agreement"](answers, 0.5)
         )
         seen = [a for a in answers[:drawn] if a >= 0]
         most = max(seen, key=lambda a: (seen.count(a), -seen.index(a)), default=None)

@@ -13,7 +13,7 @@ from tests.tiny import tokenizer
 from tts_lab.pretokens import PretokenCache
 from tts_lab.problems import training_stream, write_problems
 from tts_lab.train import TrainingConfig, batches
-from tts_lab.whole import files_of, is_folder_recorded, is_recorded, put_folder, record
+from tts_lab.whole import files_of, forget, is_folder_recorded, is_recorded, put_folder, record
 from tts_utils.store import manifest
 
 OPTIONS = {"add_special_tokens": False, "split_special_tokens": True}
@@ -110,11 +110,83 @@ def test_what_was_not_recorded_does_not_count_and_is_recorded_later(tmp_path):
     record([path], tmp_path, "a command")
     assert is_recorded([path], tmp_path)
     before = manifest.load(tmp_path)["problems/set.jsonl"]["sha256"]
-    path.write_text(path.read_text().replace("0", "1"))  # made anew, of the same size
+    path.write_text(path.read_text().replace("0", "1"))  # of the same size: damaged, or made anew
+    with pytest.raises(manifest.StoreError, match="its sha256 differs"):
+        record([path], tmp_path, "a command")
+    forget([path], tmp_path)
     record([path], tmp_path, "a command")
     assert manifest.load(tmp_path)["problems/set.jsonl"]["sha256"] != before
     path.write_text(path.read_text()[:-20])  # cut, as an older build could leave it
     assert not is_recorded([path], tmp_path)
+
+
+def shard(data):
+    """A shard of labels that was recorded, with its cost."""
+    path = data / "labels/lab-llama-m/shard-000.parquet"
+    path.parent.mkdir(parents=True)
+    pd.DataFrame({"right": [True]}).to_parquet(path)
+    path.with_suffix(".json").write_text('{"num_tokens": 1}')
+    record([path, path.with_suffix(".json")], data, "a command")
+    return path
+
+
+def test_a_damaged_shard_is_not_recorded_as_good_and_not_trained_on(tmp_path, monkeypatch):
+    from tts_lab import build, labels, recipe
+
+    path = shard(tmp_path)
+    assert labels.read_shard(path, tmp_path)["right"].all()
+    assert labels.labelling_cost(tmp_path, ["lab-llama-m"]) == {"num_tokens": 1}
+    path.write_bytes(path.read_bytes()[:-1])
+    path.with_suffix(".json").write_text('{"num_tokens": 2}')
+    monkeypatch.setattr(build, "_load", lambda *args: None)
+    stages = build.stages(recipe.smoke(), tmp_path, "cpu")
+    stage = next(s for s in stages if s.name == "labels lab-llama-m")
+    assert not stage.is_done()
+    for read in (
+        stage.make,
+        lambda: labels.read_shard(path, tmp_path),
+        lambda: labels.labelling_cost(tmp_path, ["lab-llama-m"]),
+    ):
+        with pytest.raises(manifest.StoreError, match="its sha256 differs"):
+            read()
+
+
+def test_a_training_record_that_was_changed_is_refused(tmp_path):
+    from tts_lab import cast, learning
+
+    folder = tmp_path / "models/m"
+    put_folder(folder, lambda new: (new / "training.json").write_text('{"seconds": 1}'))
+    record(files_of(folder), tmp_path, "a command")
+    (folder / "training.json").write_text('{"seconds": 2}')
+    for read in (cast.policies, learning.learning_curve):
+        with pytest.raises(manifest.StoreError, match="its sha256 differs"):
+            read(tmp_path)
+
+
+def test_a_model_that_was_removed_and_made_anew_is_recorded_after_a_kill(tmp_path, monkeypatch):
+    """Removed by hand while it is listed; made anew, and killed before it was recorded."""
+    from tts_lab import build, recipe
+
+    folder = tmp_path / "models/lab-llama-m"
+    put_folder(folder, lambda new: (new / "training.json").write_text('{"seconds": 1}'))
+    record(files_of(folder), tmp_path, "a command")
+    (folder / "training.json").unlink()
+
+    def train(spec, folder, *rest):
+        put_folder(folder, lambda new: (new / "training.json").write_text('{"seconds": 2}'))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build, "train_policy", train)
+    stages = build.stages(recipe.smoke(), tmp_path, "cpu")
+    stage = next(s for s in stages if s.name == "policy lab-llama-m")
+    with pytest.raises(KeyboardInterrupt):
+        stage.make()
+    stage.make()
+    assert stage.is_done() and noted_seconds(tmp_path) == 2
+
+
+def noted_seconds(data):
+    return manifest.load(data)["models/lab-llama-m/training.json"]["seconds"]
 
 
 def test_a_model_that_was_not_recorded_is_recorded_and_not_trained_again(tmp_path, monkeypatch):

@@ -130,3 +130,19 @@ def test_the_notation_page_names_what_the_code_calls_things():
     }
     assert len(names) > 20
     assert [name for name in names if not re.search(rf"\b{name}\b", source)] == []
+
+
+def test_the_week_s_plan_counts_the_minutes_that_the_lessons_name():
+    minutes = {}
+    for path in LESSONS:
+        title = notebooks.cell_source(notebooks.load(path)["cells"][0])
+        read, exercises = re.search(r"\*\*(\d+) minutes, and (\d+) for the exercises", title).groups()
+        minutes[int(path.name[:2])] = int(read), int(exercises)
+    week = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8").partition("**One week")[2]
+    rows = re.findall(r"^\| \d \| ([^|]+) \| ([^|]+) \|([^|]+)\|", week.partition("**Half")[0], flags=re.M)
+    assert len(rows) == 5
+    for lessons, in_class, at_home in rows:
+        named = [minutes[int(number)] for number in re.findall(r"\d+", lessons)]
+        planned = sum(map(int, re.findall(r"\d+", in_class))), sum(map(int, at_home.split()))
+        assert planned[0] <= 90
+        assert sum(planned) == sum(map(sum, named)), lessons

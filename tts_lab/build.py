@@ -12,20 +12,20 @@ import pandas as pd
 
 from tts_lab import estimate
 from tts_lab.checker import check_steps
-from tts_lab.labels import label_shards, labelling_cost
+from tts_lab.labels import label_shards, labelling_cost, read_shard, shard_paths, shards
 from tts_lab.memory import RememberingPolicy, RememberingPRM, RoundingPRM
 from tts_lab.policies import PolicySpec, train_policy
 from tts_lab.prms import PRMSpec, train_prm
 from tts_lab.problems import datasets, write_problems
 from tts_lab.recipe import Recipe
-from tts_lab.whole import files_of, is_folder_recorded, is_recorded, record
+from tts_lab.whole import files_of, forget, is_folder_recorded, is_recorded, record
 from tts_utils.policies import load_policy
 from tts_utils.policies.transformers import TransformersPolicy
 from tts_utils.prms import load_prm
 from tts_utils.prms.transformers import TransformersPRM
 from tts_utils.problems import load_problems
 from tts_utils.store import files as table_files
-from tts_utils.store import fill, searches
+from tts_utils.store import fill, manifest, searches
 from tts_utils.store.tables import Table
 
 COMMAND = "python -m tts_lab build"
@@ -65,24 +65,23 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
             lambda folder=folder: is_folder_recorded(folder, data),
             lambda spec=spec, folder=folder: _policy(spec, folder, data, device, log),
         )
-    labels = data / "labels"
     for name in recipe.completers:
-        shards = [labels / name / f"shard-{i:03d}.parquet" for i in range(recipe.labels.num_shards)]
+        wanted = shard_paths(data, name, recipe.labels)
         yield Stage(
             f"labels {name}",
             f"{recipe.labels.num_shards} shards of {recipe.labels.problems_per_shard} problems",
             lambda name=name: _labelling_seconds(recipe, name, data, device),
-            lambda shards=shards: is_recorded(_with_costs(shards), data),
-            lambda name=name: make_labels(recipe, name, data, labels, device, log),
+            lambda wanted=wanted: is_recorded(_with_costs(wanted), data),
+            lambda name=name: make_labels(recipe, name, data, device, log),
         )
     for spec in recipe.prms:
         folder = data / "models" / spec.name
         yield Stage(
             f"prm {spec.name}",
             f"{spec.training.num_tokens / 1e6:.1f}M tokens",
-            lambda spec=spec: _prm_seconds(spec, data, labels, device),
+            lambda spec=spec: _prm_seconds(spec, data, device),
             lambda folder=folder: is_folder_recorded(folder, data),
-            lambda spec=spec, folder=folder: _prm(spec, folder, data, labels, device, log),
+            lambda spec=spec, folder=folder: _prm(spec, folder, data, device, log),
         )
     for spec in recipe.policies:
         judges = recipe.prms_of(spec)
@@ -127,6 +126,7 @@ def _count(path: Path, recipe: Recipe) -> int:
 
 def _problems(paths: Sequence[Path], data: Path) -> None:
     sets = datasets()
+    forget(paths, data)
     for path in paths:
         write_problems(sets[path.stem], path)
     record(paths, data, COMMAND)
@@ -134,8 +134,14 @@ def _problems(paths: Sequence[Path], data: Path) -> None:
 
 def _policy(spec: PolicySpec, folder: Path, data: Path, device: str, log) -> None:
     if not (folder / "training.json").exists():
+        _forget_model(folder, data)
         train_policy(spec, folder, device, log)
     _record_model(folder, data)
+
+
+def _forget_model(folder: Path, data: Path) -> None:
+    below = f"{folder.relative_to(data).as_posix()}/"
+    forget([data / name for name in manifest.load(data) if name.startswith(below)], data)
 
 
 def _record_model(folder: Path, data: Path) -> None:
@@ -148,12 +154,8 @@ def _with_costs(shards: Sequence[Path]) -> list[Path]:
     return [path for shard in shards for path in (shard, shard.with_suffix(".json"))]
 
 
-def _shards(labels: Path, name: str) -> list[Path]:
-    return sorted((labels / name).glob("shard-*.parquet"))
-
-
 def make_labels(
-    recipe: Recipe, name: str, data: Path, folder: Path, device: str, log=print, part: int = 0, parts: int = 1
+    recipe: Recipe, name: str, data: Path, device: str, log=print, part: int = 0, parts: int = 1
 ) -> None:
     """Write the missing shards of labels of one policy's rollouts.
 
@@ -161,9 +163,10 @@ def make_labels(
     """
     completer = _load(data, recipe.completers[name], device)
     policy = _load(data, name, device)
-    record(_with_costs(_shards(folder, name)), data, COMMAND)
-    for path in label_shards(policy, completer, folder / name, recipe.labels, part, parts):
-        frame = pd.read_parquet(path)
+    forget(_with_costs([p for p in shard_paths(data, name, recipe.labels) if not p.exists()]), data)
+    record(_with_costs(shards(data, name)), data, COMMAND)
+    for path in label_shards(policy, completer, data / "labels" / name, recipe.labels, part, parts):
+        frame = read_shard(path, data)
         log(f"{name} {path.name}: {len(frame)} distinct rollouts, {frame['right'].mean():.0%} right")
         record(_with_costs([path]), data, COMMAND)
 
@@ -188,28 +191,29 @@ def _is_trained(data: Path, spec: PRMSpec, log) -> bool:
     return there
 
 
-def _prm(spec: PRMSpec, folder: Path, data: Path, labels: Path, device: str, log) -> None:
+def _prm(spec: PRMSpec, folder: Path, data: Path, device: str, log) -> None:
     if not (folder / "training.json").exists():
-        used, held_out = _rollouts(spec, labels)
+        _forget_model(folder, data)
+        used, held_out = _rollouts(spec, data)
         base = _load(data, spec.base, device)
-        cost = labelling_cost([labels / name for name in spec.sources])
+        cost = labelling_cost(data, spec.sources)
         train_prm(spec, base.model, base.tokenizer, used, held_out, cost, folder, device, log)
     _record_model(folder, data)
 
 
-def _rollouts(spec: PRMSpec, labels: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _rollouts(spec: PRMSpec, data: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The labelled rollouts of a PRM's sources: to train on, and the last shard of each, held out."""
     frames, held_out = [], []
     for name in spec.sources:
-        *shards, last = map(pd.read_parquet, _shards(labels, name))
-        frames += shards
+        *others, last = (read_shard(path, data) for path in shards(data, name))
+        frames += others
         held_out.append(last)
     return pd.concat(frames), pd.concat(held_out)
 
 
-def _prm_seconds(spec: PRMSpec, data: Path, labels: Path, device: str) -> float:
+def _prm_seconds(spec: PRMSpec, data: Path, device: str) -> float:
     base = _load(data, spec.base, device)
-    return estimate.prm(spec, base.model, base.tokenizer, _rollouts(spec, labels)[0], device)
+    return estimate.prm(spec, base.model, base.tokenizer, _rollouts(spec, data)[0], device)
 
 
 def _tables(spec: PolicySpec, recipe: Recipe, *, dataset: str, data: Path, device: str, log) -> None:

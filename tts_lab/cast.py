@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tts_utils.data_folder import lab_dir
+from tts_utils.hashes import checked
 
 DATA = ("num_rollouts", "tokens_per_response", "tokens_per_step")
 
@@ -47,7 +48,7 @@ def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
     for path in sorted((data / "models").glob("*/training.json")):
         if (path.parent / "tts_prm.json").exists() != (kind == "prm"):
             continue
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(checked(path, data).read_text(encoding="utf-8"))
         record = {"schedule": "tokens"} | record | record.get("data", {})
         record["sources"] = ", ".join(record.get("sources", ()))  # whose rollouts a PRM read
         rows.append([path.parent.name, *(record[c] for c in columns)])

@@ -22,6 +22,7 @@ import pandas as pd
 from tts_lab.checker import check_steps
 from tts_lab.results import RESAMPLES, RULES
 from tts_utils import metrics, search, store, voting
+from tts_utils.data_folder import checked_where_listed
 from tts_utils.metrics import within_problem_auc
 from tts_utils.protocols import Policy
 from tts_utils.records import Problem, SamplingConfig, State, StepScores
@@ -226,10 +227,20 @@ def turn(
         log(f"{path.name}: {seconds:.0f} s, of them {cpu:.0f} s of CPU")
 
 
-def read(folder: Path) -> pd.DataFrame:
-    """All pieces that are there, with columns policy, level and seed before those of :func:`measure`."""
+def read(folder: Path, data: Path | None = None) -> pd.DataFrame:
+    """All pieces that are there, with columns policy, level and seed before those of :func:`measure`.
+
+    Args:
+        folder: where the pieces are.
+        data: the data directory whose manifest may list them; one's own and the shipped one are known.
+
+    Raises:
+        DamagedFile: a piece is not the one that the manifest lists.
+    """
     frames = [
-        pd.read_parquet(p.path(folder)).assign(policy=p.policy, level=p.level, seed=p.seed)
+        pd.read_parquet(checked_where_listed(p.path(folder), data)).assign(
+            policy=p.policy, level=p.level, seed=p.seed
+        )
         for p in pieces()
         if p.path(folder).exists()
     ]

@@ -24,6 +24,7 @@ from tts_lab.checker import check_steps, first_error
 from tts_lab.problems import training_stream
 from tts_utils.answers import extract_answer
 from tts_utils.compute import inference_flops
+from tts_utils.hashes import checked
 from tts_utils.mdp import split_steps
 from tts_utils.protocols import Policy
 from tts_utils.records import Problem, SamplingConfig, State
@@ -67,11 +68,34 @@ class _Counted:
         return pools
 
 
-def labelling_cost(folders: Sequence[Path]) -> dict:
-    """What all shards in some folders cost together: rollouts, tokens generated, FLOPs, seconds."""
-    paths = [path for folder in folders for path in sorted(folder.glob("shard-*.json"))]
-    costs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+def labelling_cost(data: Path, names: Sequence[str]) -> dict:
+    """What all shards of some policies cost together: rollouts, tokens generated, FLOPs, seconds.
+
+    Raises:
+        DamagedFile: a file is not the one that the manifest lists.
+    """
+    paths = [path for name in names for path in sorted((data / "labels" / name).glob("shard-*.json"))]
+    costs = [json.loads(checked(path, data).read_text(encoding="utf-8")) for path in paths]
     return {name: sum(cost[name] for cost in costs) for name in costs[0]}
+
+
+def shard_paths(data: Path, name: str, config: LabelConfig) -> list[Path]:
+    """Where all shards of one policy's rollouts lie, or will lie."""
+    return [data / "labels" / name / f"shard-{i:03d}.parquet" for i in range(config.num_shards)]
+
+
+def shards(data: Path, name: str) -> list[Path]:
+    """The shards of one policy's rollouts that are there, in order."""
+    return sorted((data / "labels" / name).glob("shard-*.parquet"))
+
+
+def read_shard(path: Path, data: Path) -> pd.DataFrame:
+    """The labelled rollouts of one shard; see :func:`label_shards`.
+
+    Raises:
+        DamagedFile: the file is not the one that the manifest lists.
+    """
+    return pd.read_parquet(checked(path, data))
 
 
 def is_right(problem: Problem, text: str) -> bool:

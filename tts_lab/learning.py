@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tts_utils.data_folder import lab_dir
+from tts_utils.hashes import checked
 
 
 def learning_curve(data: Path | None = None) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def learning_curve(data: Path | None = None) -> pd.DataFrame:
     data = lab_dir() if data is None else data
     rows = []
     for path in sorted((data / "models").glob("*/training.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(checked(path, data).read_text(encoding="utf-8"))
         for i, point in enumerate(record.get("curve", [])):
             facts = {"prm": path.parent.name, "num_params": record["num_params"]}
             facts |= {"num_tokens": point["num_tokens"], "annealed": i == len(record["curve"]) - 1}

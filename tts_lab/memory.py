@@ -27,7 +27,7 @@ class RememberingPolicy:
 
     def __init__(self, policy: Policy) -> None:
         self.name, self.num_params = policy.name, policy.num_params
-        self.revision = getattr(policy, "revision", "")
+        self.revision, self.settings = getattr(policy, "revision", ""), getattr(policy, "settings", "")
         self._policy = policy
         self._known: dict[tuple, Continuation] = {}
 
@@ -73,7 +73,7 @@ class RememberingPRM:
 
     def __init__(self, prm: PRM) -> None:
         self.name, self.num_params = prm.name, prm.num_params
-        self.revision = getattr(prm, "revision", "")
+        self.revision, self.settings = getattr(prm, "revision", ""), getattr(prm, "settings", "")
         self._prm = prm
         self._known: dict[tuple, StepScores] = {}
 
@@ -114,7 +114,7 @@ class RoundingPRM:
 
     def __init__(self, prm: PRM) -> None:
         self.name, self.num_params = prm.name, prm.num_params
-        self.revision = getattr(prm, "revision", "")
+        self.revision, self.settings = getattr(prm, "revision", ""), getattr(prm, "settings", "")
         self._prm = prm
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:

@@ -85,7 +85,7 @@ def judges_tables(recipe: Recipe, stored: Stored, data: Path, pool: Executor) ->
 
 def _dials(recipe: Recipe, searched: list[results.Result], data: Path) -> dict[str, pd.DataFrame]:
     """The dial's table, and the real PRMs beside its curves."""
-    turned = list(of_dial(dial.read(data / "report" / "dial")))
+    turned = list(of_dial(dial.read(data / "report" / "dial", data)))
     votes = {one.policy: vote for one, vote in turned}
     prms = [
         one

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from tts_utils.hashes import checked
 from tts_utils.store import manifest
 
 
@@ -26,15 +27,29 @@ def is_recorded(paths: Iterable[Path], data: Path) -> bool:
 
 
 def record(paths: Iterable[Path], data: Path, command: str, **provenance) -> None:
-    """Record those of the files that the manifest does not have, or has with another hash."""
+    """Record those of the files that the manifest does not have.
+
+    Raises:
+        DamagedFile: the manifest has a file with another hash, so it was damaged: to record it would make the
+            damage good. Whoever makes a file anew calls :func:`forget` first.
+    """
     entries = manifest.load(data)
-
-    def is_new(path: Path) -> bool:
-        entry = entries.get(path.relative_to(data).as_posix())
-        return entry is None or entry["sha256"] != manifest.sha256_of(path)
-
-    if new := [path for path in paths if is_new(path)]:
+    new = []
+    for path in paths:
+        if path.relative_to(data).as_posix() in entries:
+            checked(path, data)
+        else:
+            new.append(path)
+    if new:
         manifest.record_files(new, data=data, command=command, **provenance)
+
+
+def forget(paths: Iterable[Path], data: Path) -> None:
+    """Drop what the manifest says of files that are about to be made anew."""
+    names = manifest.load(data).keys() & {path.relative_to(data).as_posix() for path in paths}
+    if names:
+        with manifest.locked(data):
+            manifest.save_entries(data, {}, without=names)
 
 
 def put_folder(folder: Path, write: Callable[[Path], None]) -> None:

@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tts_utils import hub_access
-from tts_utils.data_folder import fetch_hint, layers, places
-from tts_utils.hashes import checked
+from tts_utils.data_folder import checked_where_listed, fetch_hint, layers, places
 from tts_utils.protocols import BackendError
 
 
@@ -151,10 +150,8 @@ def find_model(name_or_path: str) -> str:
     stored = [layer / "models" for layer in layers()]
     for folder in (*(models / name_or_path for models in stored), Path(name_or_path)):
         if (folder / "config.json").is_file():
-            for layer in layers():
-                if folder.parent == layer / "models":
-                    for path in sorted(folder.iterdir()):
-                        checked(path, layer)
+            for path in sorted(folder.iterdir()):
+                checked_where_listed(path)
             return str(folder)
     if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
         return name_or_path

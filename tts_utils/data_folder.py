@@ -120,6 +120,27 @@ def look_up(name: str, data: Path | None = None) -> Path | None:
     return None
 
 
+def checked_where_listed(path: Path, data: Path | None = None) -> Path:
+    """The path itself; where it lies in a data directory that is read, it is checked against its manifest.
+
+    Args:
+        path: any file.
+        data: a data directory to look in besides one's own and the shipped ones, or None.
+
+    Raises:
+        DamagedFile: it is not the one its manifest lists.
+    """
+    try:
+        folders = layers()
+    except DataDirError:
+        folders = shipped()
+    whole = path.resolve()
+    for folder in (*folders, *([data] if data else [])):
+        if whole.is_relative_to(folder.resolve()):
+            checked(folder / whole.relative_to(folder.resolve()), folder)
+    return path
+
+
 def find(name: str, data: Path | None = None) -> Path:
     """Where the stored file of this name lies, such as "paper/prms.csv".
 

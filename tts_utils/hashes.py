@@ -21,7 +21,7 @@ VERSION = 1
 _SETTLED = 0.1  # seconds: a file younger than this could change again without its times showing it
 
 _digests: dict[Path, tuple[tuple[int, ...], str]] = {}
-_manifests: dict[Path, tuple[tuple[int, ...], dict[str, dict[str, Any]]]] = {}
+_manifests: dict[Path, tuple[tuple[int, ...], dict[str, dict[str, Any]], bool]] = {}
 
 
 class StoreError(ValueError):
@@ -49,11 +49,16 @@ def digest(path: Path) -> str:
     return known[1]
 
 
-def entries(data: Path) -> dict[str, dict[str, Any]]:
+def entries(data: Path, *, sealed: bool = True) -> dict[str, dict[str, Any]]:
     """The manifest's entries by path relative to ``data``; {} where there is no manifest.
 
+    Args:
+        data: the data directory.
+        sealed: refuse entries that are not those the manifest was written with.
+
     Raises:
-        StoreError: it is there and cannot be read, or is of a newer version than this package knows.
+        StoreError: it is there and cannot be read, was changed by hand, or is of a newer version than this
+            package knows.
     """
     path = data / MANIFEST
     if not path.is_file():
@@ -61,9 +66,13 @@ def entries(data: Path) -> dict[str, dict[str, Any]]:
     state = _state(path)
     known = _manifests.get(path)
     if known is None or known[0] != state:
-        known = (state, _read_manifest(path))
+        known = (state, *_read_manifest(path))
         if _settled(state):
             _manifests[path] = known
+    if sealed and not known[2]:
+        raise StoreError(
+            f"{path}: an entry has vanished or was changed by hand; restore it, for example with git checkout"
+        )
     return dict(known[1])
 
 
@@ -72,10 +81,16 @@ def seal(files: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
-def is_sealed(data: Path) -> bool:
-    """Whether the manifest's entries are those it was written with; a manifest without a seal is."""
-    content = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
-    return content.get("seal") in (None, seal(content["files"]))
+def written(files: Mapping[str, Any]) -> bytes:
+    """The manifest of these entries, as it is written."""
+    content = {"version": VERSION, "seal": seal(files), "files": files}
+    return f"{json.dumps(content, indent=1, ensure_ascii=False)}\n".encode()
+
+
+def is_as_written(data: Path) -> bool:
+    """Whether the manifest is byte for byte as it was written; one without a seal is, whatever it looks."""
+    content = (data / MANIFEST).read_bytes()
+    return b'"seal"' not in content or content == written(json.loads(content)["files"])
 
 
 def checked(path: Path, data: Path) -> Path:
@@ -94,7 +109,7 @@ def checked(path: Path, data: Path) -> Path:
     listed = entries(data).get(path.relative_to(data).as_posix())
     if listed is not None and digest(path) not in (listed["sha256"], listed.get("next_sha256")):
         # Another process may have written both meanwhile; and a file is hashed anew before it is refused.
-        listed = _read_manifest(data / MANIFEST).get(path.relative_to(data).as_posix(), listed)
+        listed = _read_manifest(data / MANIFEST)[0].get(path.relative_to(data).as_posix(), listed)
         if sha256_of(path) not in (listed["sha256"], listed.get("next_sha256")):
             raise DamagedFile(
                 f"{path} is not the file that {data / MANIFEST} lists (its sha256 differs); restore both "
@@ -103,7 +118,8 @@ def checked(path: Path, data: Path) -> Path:
     return path
 
 
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], bool]:
+    """Its entries, and whether they are those it was written with; one without a seal is taken to be so."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         files, version = content["files"], content["version"]
@@ -111,13 +127,15 @@ def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
             raise StoreError(
                 f"{path} is of version {version!r}; this tts-utils reads up to {VERSION}: update it"
             )
+        if more := content.keys() - {"version", "seal", "files"}:
+            raise KeyError(*more)
         if not all(isinstance(entry["sha256"], str) for entry in files.values()):
             raise TypeError("a sha256 is not a string")
     except StoreError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise StoreError(f"{path} is damaged ({exc!r}); restore it, for example with git checkout") from exc
-    return files
+    return files, content.get("seal") in (None, seal(files))
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -61,7 +61,9 @@ def other_versions(page: str, language: str, locale: Path = LOCALE) -> list[tupl
 
 def add_switch(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Put links to a page's other languages above it, and into its head for search engines."""
-    if doctree is None or not (others := other_versions(page, app.config.language or "en")):
+    if doctree is None or app.builder.name != "html":  # the whole book on one page has no others beside it
+        return
+    if not (others := other_versions(page, app.config.language or "en")):
         return
     anchors = " · ".join(
         f'<a href="{escape(address)}" lang="{code}" hreflang="{code}">{escape(name)}</a>'

@@ -1,7 +1,8 @@
 """Sphinx extension: an edition without solutions, where the environment variable TTS_STUDENT is set.
 
 Solutions are cells whose id says so (``02-solution-scores``). They are taken out before a page is read, and
-out of every copy of a notebook that the built book offers for download.
+out of every copy of a notebook that the built book offers for download. The page for teachers, which answers
+exam questions, says that it is theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 SOLUTION = "-solution-"
+TEACHERS = ("book/teaching",)
+FOR_TEACHERS = (
+    "# For teaching\n\nPlans, exam questions and their answers are in the teacher's edition of this book.\n"
+)
 PLACE = {
     "cell_type": "markdown",
     "metadata": {},
@@ -35,11 +40,16 @@ def hide(app: Sphinx, page: str, source: list[str]) -> None:
     """Take the solutions out of a page that is about to be read."""
     if app.env.doc2path(page).endswith(".ipynb"):
         source[0] = without_solutions(source[0])
+    if page in TEACHERS:
+        source[0] = FOR_TEACHERS
 
 
 def hide_in_downloads(app: Sphinx, exception: Exception | None) -> None:
-    """Take them out of the copies of notebooks."""
+    """Take them out of the copies of sources that lie beside the pages."""
     if exception is None:
+        for page in TEACHERS:
+            for path in Path(app.outdir).rglob(f"{page}.md*"):
+                path.write_text(FOR_TEACHERS, encoding="utf-8")
         for path in Path(app.outdir).rglob("*.ipynb"):
             path.write_text(without_solutions(path.read_text(encoding="utf-8")), encoding="utf-8")
 

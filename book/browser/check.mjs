@@ -18,7 +18,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"];
 const WIDTHS = [1280, 390];
-const THEMES = ["light", "dark"];
+const THEMES = { light: [], dark: ["color-contrast", "link-in-text-block"] }; // all rules; those of colour
 const GRAVE = ["serious", "critical"];
 const MB = 1e6;
 const LARGEST = { page: 3 * MB, book: 60 * MB };
@@ -61,10 +61,11 @@ async function show(page, theme) {
   throw new Error(`the theme's switch does not lead to ${theme}`);
 }
 
-/** What is wrong with the page as it stands, as lines. */
-async function problemsOf(page, width) {
-  const found = await page.evaluate(async () => {
+/** What is wrong with the page as it stands, as lines; by some rules alone, or by all. */
+async function problemsOf(page, width, rules) {
+  const found = await page.evaluate(async (rules) => {
     const { violations } = await window.axe.run(document, {
+      ...(rules.length ? { runOnly: { type: "rule", values: rules } } : {}),
       resultTypes: ["violations"],
       preload: false, // of style sheets, which a page opened from a file may not read
     });
@@ -75,7 +76,7 @@ async function problemsOf(page, width) {
       first: nodes[0].target.join(" "),
       why: nodes[0].failureSummary.split("\n").at(-1).trim(),
     }));
-  });
+  }, rules);
   const lines = found
     .filter(({ impact }) => GRAVE.includes(impact))
     .map(({ id, impact, count, first, why }) => `${impact}: ${id}, ${count} times, first ${first}: ${why}`);
@@ -108,9 +109,9 @@ async function tryPage(browser, path, report) {
       if (!fold.closest(".vega-embed")) fold.open = true;
     }));
     await page.evaluate(AXE);
-    for (const theme of THEMES) {
+    for (const [theme, rules] of Object.entries(THEMES)) {
       await show(page, theme);
-      for (const line of await problemsOf(page, width)) report(`${width} px, ${theme}: ${line}`);
+      for (const line of await problemsOf(page, width, rules)) report(`${width} px, ${theme}: ${line}`);
     }
     await context.close();
   }

@@ -32,8 +32,8 @@ def as_region(text: str) -> Region | None:
         return _LINE
     if builder := _BUILDER.fullmatch(text):
         return _conditions(builder[2])
-    if r"\cup" in text:
-        parts = [as_region(part) for part in re.split(r"\\cup(?![A-Za-z])", text)]
+    if len(united := re.split(r"\\cup(?![A-Za-z])", text)) > 1:
+        parts = [as_region(part) for part in united]
         if any(part is None for part in parts) or len(parts) > 100:
             return None
         return tuple(piece for part in parts for piece in part)

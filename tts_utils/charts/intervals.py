@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from tts_utils.charts.theme import (
     listed,
     require,
     with_controls,
+)
+
+TITLE_WRAP = (
+    34  # characters a line of an axis title: beside the names of the rows a phone has no room for more
 )
 
 
@@ -50,7 +55,10 @@ def paired_differences(
     ends = [min(0.0, float(shown["low_pp"].min())), max(0.0, float(shown["high_pp"].max()))]
     scale = alt.Scale(domain=ends) if menu else alt.Undefined
     bar = base.mark_rule(strokeWidth=2).encode(
-        alt.X("low_pp:Q", title=title, scale=scale), alt.X2("high_pp:Q"), row, **place
+        alt.X("low_pp:Q", title=textwrap.wrap(title, TITLE_WRAP), scale=scale),
+        alt.X2("high_pp:Q"),
+        row,
+        **place,
     )
     dot = base.mark_point(filled=True, size=70, opacity=1).encode(
         alt.X("difference_pp:Q"),
@@ -150,11 +158,12 @@ def calibration(
     place.pop("xOffset", None)
     base = alt.Chart(frame, height=height, width="container")
     unit = alt.Scale(domain=[0, 1])
-    x = alt.X("score:Q", title="score given", scale=unit, axis=alt.Axis(format=".1f", grid=False))
-    ideal = (
-        alt.Chart(pd.DataFrame({"score": [0.0, 1.0], "rate": [0.0, 1.0]}))
-        .mark_line(color=INK, strokeDash=[4, 3])
-        .encode(x="score:Q", y="rate:Q")
+    x = alt.X(
+        "score:Q", title="score given", scale=unit, axis=alt.Axis(format=".1f", grid=False, tickCount=5)
+    )
+    # Of the same rows as the rest: a layer with data of its own would keep a menu's filter from all.
+    ideal = base.mark_rule(color=INK, strokeDash=[4, 3], aria=False).encode(
+        x=alt.datum(0), y=alt.datum(0), x2=alt.datum(1), y2=alt.datum(1)
     )
     y = alt.Y("low:Q", title="share that is right", scale=unit, axis=alt.Axis(format="%"))
     bar = base.mark_rule(strokeWidth=2).encode(x, y, alt.Y2("high:Q"), **place)

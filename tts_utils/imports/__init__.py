@@ -192,7 +192,10 @@ def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...
     """The stored problem set, or that of the run and the content of the file to write."""
     path = data / "problems" / f"{dataset}.jsonl"
     if dataset.endswith(".jsonl") or path.is_file():
-        return load_problems(dataset, data=data), None
+        problems, whole = load_problems(dataset, data=data), _as_lines(run)
+        # What such a run put there and did not note, as it was killed, is noted now.
+        own = not dataset.endswith(".jsonl") and f"problems/{path.name}" not in manifest.load(data)
+        return problems, whole if own and path.read_bytes() == whole else None
     if dataset in HUB_DATASETS:
         raise BadImport(
             f"{dataset} is not stored in {path.parent}, and the {len(run.questions)} problems of {run.name} "
@@ -206,7 +209,11 @@ def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...
                 f"{question.place}: its groundtruth states no answer (no \\boxed{{}}), so nothing could "
                 "be graded by it; give the problem set, with its answers, as --dataset"
             )
-    problems = tuple(question.problem for question in run.questions)
+    return tuple(question.problem for question in run.questions), _as_lines(run)
+
+
+def _as_lines(run: Run) -> bytes:
+    """The problem file of a run's own problems."""
     lines = [
         {
             "problem_id": p.problem_id,
@@ -214,9 +221,9 @@ def _problem_set(run: Run, dataset: str, data: Path) -> tuple[tuple[Problem, ...
             "answer": p.answer,
             **{name: getattr(p, name) for name in ("level", "subject", "solution") if getattr(p, name)},
         }
-        for p in problems
+        for p in (question.problem for question in run.questions)
     ]
-    return problems, "".join(json.dumps(line) + "\n" for line in lines).encode()
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _matched(run: Run, problems: Sequence[Problem]) -> list[Problem]:
@@ -263,7 +270,7 @@ def _refuse_other_rows(table: Table, sources: dict[str, str], data: Path) -> Non
 
 
 def _write_problems(path: Path, content: bytes, run: Run, sources: dict[str, str], data: Path) -> None:
-    with manifest.locked(data):
-        manifest.replace_file(path, content)
     provenance = {key: value for key, value in sources.items() if key.startswith("import_")}
-    manifest.record_files([path], data=data, problems=len(run.questions), **provenance)
+    noted = {"problems": len(run.questions), **provenance, **manifest.circumstances()}
+    with manifest.locked(data):
+        manifest.put(data, path.relative_to(data).as_posix(), content, **noted)

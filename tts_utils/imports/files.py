@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from tts_utils.answers import extract_answer
-from tts_utils.imports.json_fields import BadImport, as_count, as_level, as_scores, get, get_text, read_lines
+from tts_utils.imports.json_fields import (
+    BadImport,
+    as_count,
+    as_level,
+    as_scores,
+    get,
+    get_text,
+    read_lines,
+    whole,
+)
 from tts_utils.mdp import SEPARATOR
 from tts_utils.records import Problem
 from tts_utils.store.manifest import sha256_of
@@ -152,6 +161,7 @@ def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
     for text in texts:
         if not isinstance(text, str):
             raise BadImport(f"{place}: field completions must hold strings, got {text!r:.80}")
+        whole(text, place, "completions")
     if not texts:
         raise BadImport(f"{place}: field completions is empty")
 
@@ -186,7 +196,9 @@ def _search_and_learn_line(row: dict[str, Any], place: str) -> Question:
         problem=problem,
         place=place,
         outputs=tuple(Output(*parts) for parts in zip(texts, scores, tokens, strict=True)),
-        predictions={k: v for k, v in row.items() if _PREDICTION.fullmatch(k) and isinstance(v, str)},
+        predictions={
+            k: whole(v, place, k) for k, v in row.items() if _PREDICTION.fullmatch(k) and isinstance(v, str)
+        },
         agg_scores=agg_scores or (),
     )
 

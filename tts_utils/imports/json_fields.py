@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tts_utils import limits
 from tts_utils.store.manifest import StoreError
 
 _MISSING = object()
@@ -18,16 +19,14 @@ class BadImport(StoreError):
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The place and the object of every line that is not blank."""
-    try:
-        # Not splitlines(): a completion may hold U+2028 and its kin, which JSON does not escape.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as exc:
-        raise BadImport(f"{path}: not UTF-8 text ({exc})") from exc
-    for number, line in enumerate(lines, start=1):
+    """The place and the object of every line that is not blank; not more than a line is held.
+
+    Raises:
+        BadImport: the file or a line is too large, is no UTF-8 text, or a line is no JSON object.
+    """
+    for place, line in _lines(path):
         if not line.strip():
             continue
-        place = f"{path}, line {number}"
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as exc:  # a number too long is no JSONDecodeError
@@ -35,6 +34,29 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise BadImport(f"{place}: a JSON object is wanted, got {type(row).__name__}")
         yield place, row
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        # newline: a completion may hold U+2028 and its kin, which JSON does not escape.
+        with open(limits.whole_file(path), encoding="utf-8", newline="\n") as file:
+            number = 0
+            while line := file.readline(limits.MAX_LINE + 1):
+                number += 1
+                place = f"{path}, line {number}"
+                yield place, limits.whole_line(line, place)
+    except UnicodeDecodeError as exc:
+        raise BadImport(f"{path}: not UTF-8 text ({exc})") from exc
+    except limits.TooLarge as exc:
+        raise BadImport(str(exc)) from exc
+
+
+def whole(text: str, place: str, name: str) -> str:
+    """The text of a field, where it is not too long to be stored and read."""
+    try:
+        return limits.whole_text(text, place, f"field {name}")
+    except limits.TooLarge as exc:
+        raise BadImport(f"{exc}; leave this line out, or shorten it") from exc
 
 
 def get(row: Mapping[str, Any], place: str, name: str, kind: Any, default: Any = _MISSING) -> Any:
@@ -47,7 +69,7 @@ def get(row: Mapping[str, Any], place: str, name: str, kind: Any, default: Any =
         raise BadImport(f"{place}: field {name} is missing; the fields there are {found:.300}")
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BadImport(f"{place}: field {name} has a wrong type, got {value!r:.80}")
-    return value
+    return whole(value, place, name) if isinstance(value, str) else value
 
 
 def get_text(row: Mapping[str, Any], place: str, name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tts_utils import limits
 from tts_utils.problems import ProblemError
 from tts_utils.records import Problem, State
 
@@ -90,13 +91,15 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
 
-            rows: list[Any] = pq.read_table(path).to_pylist()
+            rows: list[Any] = pq.read_table(limits.whole_file(path)).to_pylist()
         else:
-            text = path.read_text(encoding="utf-8")
+            text = limits.whole_file(path).read_text(encoding="utf-8")
             whole = text.lstrip().startswith("[")
             rows = json.loads(text) if whole else [json.loads(x) for x in text.split("\n") if x.strip()]
     except FileNotFoundError as exc:
         raise ProblemError(f"no file {path}") from exc
+    except limits.TooLarge as exc:
+        raise ProblemError(str(exc)) from exc
     except (ValueError, RecursionError, OSError) as exc:
         raise ProblemError(f"{path} cannot be read as JSON, JSONL or parquet ({exc!s:.200})") from exc
     for number, row in enumerate(rows, start=1):

@@ -72,7 +72,7 @@ def pooling_options(tokenizer, text_format: Format, config) -> dict:
     options = {
         "runner": "pooling",
         "pooler_config": PoolerConfig(task="token_classify", **pooling),
-        "enable_prefix_caching": False,  # the state of every step's token is wanted, not only of new ones
+        "enable_prefix_caching": False,  # vLLM 0.32 never reads it where every step is scored
     }
     if text_format.head == "labels":
         options["convert"] = "classify"

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tts_utils.data_folder import fetch_hint, layers, look_up
+from tts_utils import limits
+from tts_utils.data_folder import checked_where_listed, fetch_hint, layers, look_up
 from tts_utils.problems.errors import ProblemError
 from tts_utils.problems.golds import ANSWER_FIELDS, gold_of, solution_of
 from tts_utils.problems.hub import HUB_DATASETS, read_hub
@@ -18,7 +19,7 @@ from tts_utils.records import Problem
 
 __all__ = ["HUB_DATASETS", "ProblemError", "dataset_option", "fingerprint", "load_problems"]
 
-MAX_CHARS = 1_000_000
+MAX_CHARS = limits.MAX_TEXT
 """Characters of the longest problem text."""
 
 MAX_LINE = 10 * MAX_CHARS
@@ -60,7 +61,7 @@ def load_problems(name: str, *, data: Path | None = None) -> tuple[Problem, ...]
         path = Path(os.path.expanduser(name))
         if not path.is_file():
             raise ProblemError(f"no problem file {path}")
-        return _load_jsonl(path)
+        return _load_jsonl(checked_where_listed(path, data))
     if _is_plain(name) and (path := look_up(f"problems/{name}.jsonl", data)):
         return _load_jsonl(path)
     if name in HUB_DATASETS or "/" in name:
@@ -87,7 +88,9 @@ def _load_jsonl(path: Path) -> tuple[Problem, ...]:
     places_and_rows = []
     try:
         # Not splitlines(): a problem may hold U+2028 and its kin, which JSON does not escape.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = limits.whole_file(path).read_text(encoding="utf-8-sig").split("\n")
+    except limits.TooLarge as exc:
+        raise ProblemError(str(exc)) from exc
     except UnicodeDecodeError as exc:
         raise ProblemError(f"{path}: not UTF-8 text ({exc})") from exc
     for number, line in enumerate(lines, start=1):

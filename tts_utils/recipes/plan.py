@@ -46,6 +46,7 @@ class Job:
         search: which tree search, or None.
         stored: rows (trees, for searches) that are there.
         wanted: rows or trees that the recipe asks for.
+        is_open: a run was ended before it brought the table's parts together.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Job:
     search: TreeSearch | None
     stored: int
     wanted: int
+    is_open: bool = False
 
     @property
     def title(self) -> str:
@@ -70,6 +72,11 @@ class Job:
     def missing(self) -> int:
         """Rows or trees still to be made."""
         return max(0, self.wanted - self.stored)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.missing and not self.is_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,18 +145,23 @@ def _jobs_of(recipe: Recipe, policy: Model, seed: int, size: int, data: Path) ->
     pools = [("greedy", replace(config, temperature=0.0), 1)] * recipe.greedy
     pools += [("samples", config, recipe.pool)] * bool(recipe.pool)
     for kind, how, count in pools:
-        there = table_files.stored_rows(Table("samples", dataset, name, how), data)
-        yield Job(kind, policy, None, how, count, None, min(there, size * count), size * count)
+        samples = Table("samples", dataset, name, how)
+        there = min(table_files.stored_rows(samples, data), size * count)
+        open_ = table_files.is_open(samples, data)
+        yield Job(kind, policy, None, how, count, None, there, size * count, open_)
     for prm in recipe.prms:
         prm_name = prm.called
         for _, how, count in pools:
             scores = Table("step_scores", dataset, name, how, prm=prm_name)
-            there = table_files.stored_rows(scores, data)
-            yield Job("scores", policy, prm, how, count, None, min(there, size * count), size * count)
+            there = min(table_files.stored_rows(scores, data), size * count)
+            open_ = table_files.is_open(scores, data)
+            yield Job("scores", policy, prm, how, count, None, there, size * count, open_)
         for search in recipe.searches():
-            there = _stored_trees(table_of_search(dataset, name, prm_name, search, config), search, data)
+            trees = table_of_search(dataset, name, prm_name, search, config)
             wanted = size * search.num_subtrees
-            yield Job("search", policy, prm, config, 1, search, min(there, wanted), wanted)
+            there = min(_stored_trees(trees, search, data), wanted)
+            open_ = table_files.is_open(trees, data)
+            yield Job("search", policy, prm, config, 1, search, there, wanted, open_)
 
 
 def _stored_trees(table: Table, search: TreeSearch, data: Path) -> int:
@@ -227,7 +239,7 @@ def lines(
         flops_per_second: what the device achieves, to turn FLOPs into hours where no speed was measured.
         brief: only the sums.
     """
-    missing = [job for job in todo if job.missing]
+    missing = [job for job in todo if not job.is_done]
     if not missing:
         echo(f"{recipe.name}: nothing to do, all {len(todo)} tables of {recipe.dataset} are whole")
         return

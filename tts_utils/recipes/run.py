@@ -94,7 +94,7 @@ def run(
     loaded = loaded or Loaded()
     problems = load_problems(recipe.dataset, data=data) if problems is None else problems
     device = device or devices.found()
-    todo = [job for job in jobs(recipe, len(problems), data) if job.missing and only(job)]
+    todo = [job for job in jobs(recipe, len(problems), data) if not job.is_done and only(job)]
     check(todo, device)
     done = []
     for job in todo:

@@ -7,13 +7,21 @@ import json
 import math
 from pathlib import Path
 
-from tts_utils.data_folder import look_up
+from tts_utils.data_folder import checked_where_listed, look_up
 
 
 def num_params(name: str, data: Path) -> float:
-    """The parameters of a model whose weights are stored (``models/NAME``), else NaN."""
+    """The parameters of a model whose weights are stored (``models/NAME``), else NaN.
+
+    Raises:
+        DamagedFile: its weights are not those that the manifest lists.
+    """
     folder = look_up(f"models/{name}", data)
-    return math.nan if folder is None else _count(folder)
+    if folder is None:
+        return math.nan
+    for path in folder.glob("*.safetensors"):
+        checked_where_listed(path, data)
+    return _count(folder)
 
 
 @functools.lru_cache(maxsize=256)

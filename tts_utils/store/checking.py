@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from tts_utils.data_folder import OTHERS, TABLES, data_dir
-from tts_utils.hashes import is_sealed
+from tts_utils.hashes import is_as_written
 from tts_utils.store import files, manifest
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import SCHEMAS
 
 
-def verify(data: Path | None = None, *, whole: bool = True, shipped: bool = False) -> list[str]:
+def verify(
+    data: Path | None = None,
+    *,
+    whole: bool = True,
+    shipped: bool = False,
+    only: Collection[str] | None = None,
+) -> list[str]:
     """Check every stored file against the manifest; one message per bad file, [] if all is well.
 
     Checked are the sha256 of every listed file, and of every table its schema, its configuration, its
@@ -22,13 +29,16 @@ def verify(data: Path | None = None, *, whole: bool = True, shipped: bool = Fals
         data: the folder; None means ``data_dir()``.
         whole: a listed file that is absent is bad; False for a cache, which holds what was fetched.
         shipped: every file must be listed, not only tables; False for a folder of one's own.
+        only: of the listed files these only; None means all.
     """
     data = data_dir() if data is None else data
-    listed = manifest.load(data)
+    listed = manifest.load(data, sealed=False)
     if not listed:
         return [f"{data / manifest.NAME} is missing or lists no file"]
     bad = []
     for name, entry in listed.items():
+        if only is not None and name not in only:
+            continue
         path = data / name
         if not path.is_file():
             bad += [f"{path} is missing"] * whole
@@ -50,14 +60,14 @@ def verify(data: Path | None = None, *, whole: bool = True, shipped: bool = Fals
             for name in unlisted(data)
             if Path(name).parts[0] not in SCHEMAS
         ]
-    if not bad and not is_sealed(data):
+    if not bad and not is_as_written(data):
         bad.append(f"{data / manifest.NAME}: an entry has vanished or was changed by hand; restore it")
     return bad
 
 
 def unlisted(data: Path) -> list[str]:
     """The files below a data directory that its manifest does not list, relative to it."""
-    listed = manifest.load(data)
+    listed = manifest.load(data, sealed=False)
     files_below = (path for kind in (*TABLES, *OTHERS) for path in sorted((data / kind).rglob("*")))
     return [
         name

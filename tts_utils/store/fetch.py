@@ -151,7 +151,7 @@ def fetch(
     wanted = {path: files[path] for name in names for path in part(name, files)}
     folder = data_folder.cache_dir()
     with _alone(folder, say):
-        shutil.copyfile(data_folder.PACKAGED / manifest.NAME, folder / manifest.NAME)
+        manifest.replace_file(folder / manifest.NAME, (data_folder.PACKAGED / manifest.NAME).read_bytes())
         missing = {path: e for path, e in wanted.items() if not is_there(path, e, folder)}
         taken = [path for path, entry in missing.items() if _take_over(path, entry, folder)]
         missing = {path: entry for path, entry in missing.items() if path not in taken}

@@ -47,6 +47,7 @@ __all__ = [
     "append",
     "check_file",
     "compact",
+    "is_open",
     "load",
     "sources",
     "sources_of",
@@ -310,8 +311,16 @@ def compact(table: Table, data: Path) -> Path:
 
 
 def stored_rows(table: Table, data: Path) -> int:
-    """How many rows lie in the files of a table; rows that two processes both stored count twice."""
-    return sum(check_file(path, table).metadata.num_rows for path in _files(table, data))
+    """How many rows of a table are stored; one that two processes stored, or a kill left twice, is one."""
+    paths = _files(table, data)
+    if len(paths) > 1:
+        return load(table, data, columns=KEYS[table.kind]).num_rows
+    return sum(check_file(path, table).metadata.num_rows for path in paths)
+
+
+def is_open(table: Table, data: Path) -> bool:
+    """Whether a run works on a table, or was ended before it brought the parts of it together."""
+    return table.parts(data).is_dir()
 
 
 def table_of_file(file: pq.ParquetFile) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
+import hashlib
 import os
 import platform
 import subprocess
@@ -18,7 +18,7 @@ import tts_utils
 from tts_utils import complaints
 from tts_utils.data_folder import data_dir
 from tts_utils.hashes import MANIFEST as NAME
-from tts_utils.hashes import VERSION, StoreError, seal, sha256_of
+from tts_utils.hashes import StoreError, sha256_of, written
 from tts_utils.hashes import entries as load
 
 LOCK = ".lock"
@@ -72,14 +72,40 @@ def replace_file(path: Path, content: bytes) -> None:
         raise
 
 
-def save_entries(data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = ()) -> None:
-    """Add or replace entries, and leave some out (call under the lock)."""
-    files = dict(sorted((load(data) | entries).items()))
+def put(data: Path, name: str, content: bytes, **entry: Any) -> None:
+    """Put a file in its place and note it (call under the lock).
+
+    Where an older one is listed, the new hash is announced first: killed between the two, what lies there is
+    still taken for what it is, and the same command goes on.
+
+    Args:
+        data: the data directory.
+        name: the file's path, relative to it.
+        content: all of it.
+        entry: what else to note; circumstances and more.
+    """
+    digest = hashlib.sha256(content).hexdigest()
+    if listed := load(data).get(name):
+        save_entries(data, {name: {**listed, "next_sha256": digest}})
+    replace_file(data / name, content)
+    save_entries(data, {name: {"sha256": digest, "bytes": len(content), **entry}})
+
+
+def save_entries(
+    data: Path, entries: dict[str, dict[str, Any]], without: Iterable[str] = (), *, sealed: bool = True
+) -> None:
+    """Add or replace entries, and leave some out (call under the lock).
+
+    Args:
+        data: the data directory.
+        entries: by path relative to it.
+        without: paths.
+        sealed: refuse to go on with a manifest that was changed by hand.
+    """
+    files = dict(sorted((load(data, sealed=sealed) | entries).items()))
     for name in without:
         files.pop(name, None)
-    content = {"version": VERSION, "seal": seal(files), "files": files}
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    replace_file(data / NAME, f"{text}\n".encode())
+    replace_file(data / NAME, written(files))
 
 
 def record_files(paths: Iterable[Path], *, data: Path | None = None, **provenance: Any) -> None:

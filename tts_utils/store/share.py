@@ -165,10 +165,13 @@ def pull(
                 "nothing was taken: move them away, or let them be replaced (--replace)"
             )
         with manifest.locked(data):
-            for path in new:
-                manifest.replace_file(data / path, (folder / path).read_bytes())
-            told = {path: {k: entries[path][k] for k in SHARED if k in entries[path]} for path in new}
-            manifest.save_entries(data, {p: e | {"command": f"tts pull {repo}"} for p, e in told.items()})
+            noted = manifest.load(data)
+            for path, entry in entries.items():
+                if path in same and "next_sha256" not in noted.get(path, {"next_sha256": ""}):
+                    continue  # else it came, and that run was killed before it was noted
+                told = {key: entry[key] for key in SHARED if key in entry}
+                content = (folder / path).read_bytes()
+                manifest.put(data, path, content, **told | {"command": f"tts pull {repo}"})
     say(f"{len(new)} tables came from {repo}, {len(same)} were there already")
     return Shared(tuple(new), same)
 

@@ -59,15 +59,21 @@ def settle_samples(table: Table, problems: Sequence[Problem], data: Path) -> Non
 def store(verdicts: Mapping[Pair, bool], data: Path) -> None:
     """Add verdicts to the file of a data directory, sorted; those it has already are left as they are."""
     known = {pair: verdict for path in _places(data) for pair, verdict in _read(path, digest(path)).items()}
-    if verdicts.keys() <= known.keys():
-        return
     path = data / NAME
+    if verdicts.keys() <= known.keys() and (not path.is_file() or _is_noted(data)):
+        return
     with manifest.locked(data):
         own = dict(_read(path, digest(path))) if path.is_file() else {}
         own |= {pair: verdict for pair, verdict in verdicts.items() if pair not in known}
         lines = (json.dumps([*pair, verdict], separators=(",", ":")) for pair, verdict in sorted(own.items()))
-        manifest.replace_file(path, "".join(f"{line}\n" for line in lines).encode())
-        manifest.save_entries(data, {NAME: manifest.entry_of(path)})
+        content = "".join(f"{line}\n" for line in lines).encode()
+        manifest.put(data, NAME, content, **manifest.circumstances())
+
+
+def _is_noted(data: Path) -> bool:
+    """Whether the manifest lists the file as it is; a run may have been killed before it did."""
+    entry = manifest.load(data).get(NAME)
+    return entry is not None and "next_sha256" not in entry
 
 
 def _places(data: Path) -> list[Path]:
