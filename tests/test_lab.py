@@ -632,20 +632,22 @@ def test_the_shipped_lab_is_healthy():
 
 
 def test_process_bench_by_hand():
-    import pandas as pd
-
-    from tts_lab.quality import _rows
+    from tts_utils.prm_quality import Judged, accuracies
 
     # Two solutions with an error at step 1 (found; passed), two correct ones (passed; error cried at 0), and
     # one with an error at 0 that is placed at 1, which counts as not found.
-    truth, said = pd.Series([1, 1, -1, -1, 0]), pd.Series([1, -1, -1, 0, 1])
-    ids = pd.Series(list("abcde"))
-    rows = {name: (value, n) for name, value, *_, n in _rows(ids, said, truth, np.random.default_rng(0))}
+    truth, said = [1, 1, -1, -1, 0], [1, -1, -1, 0, 1]
+    judged = [
+        Judged(tuple(0.4 if i == at else 0.6 for i in range(2)), first, group=of)
+        for of, first, at in zip("abcde", truth, said, strict=True)
+    ]
+    rows = {row.measure: (row.estimate, row.n) for row in accuracies(judged, 0.5).itertuples()}
     assert rows["error"] == (pytest.approx(1 / 3), 3)
     assert rows["correct"] == (pytest.approx(1 / 2), 2)
     assert rows["F1"] == (pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2)), 5)
-    wrong = {name: row for name, *row in _rows(ids[:2], said[:2], truth[:2], np.random.default_rng(0))}
-    assert wrong["error"][0] == 0.5 and np.isnan(wrong["correct"][:3]).all() and wrong["correct"][3] == 0
+    wrong = accuracies(judged[:2], 0.5).set_index("measure")
+    assert wrong.loc["error", "estimate"] == 0.5 and wrong.loc["correct", "n"] == 0
+    assert wrong.loc["correct", ["estimate", "low", "high"]].isna().all()
 
 
 def test_solutions_that_a_prm_cannot_read_are_left_out_of_its_measures(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -187,3 +189,21 @@ def test_verdicts_follow_the_rule(cases, sign, said):
 def test_at_times_needs_one_case_and_numbers_count_them():
     assert verdict([DOWN, UP, FLAT, FLAT], -1, at_times=True) == "seen"
     assert numbers([UP, DOWN, FLAT]).startswith("3 cases, 1 above 0, 1 below; median +0.000")
+
+
+def test_the_lengths_of_the_data_are_those_of_the_training_records():
+    pytest.importorskip("transformers")
+    from tts_lab.cast import data_lengths
+    from tts_utils.data_folder import find
+
+    name = "lab-rlhflow-terse"
+    frame = data_lengths([name]).set_index("unit")
+    record = json.loads(find(f"models/{name}/training.json").read_text())["data"]
+    assert (frame["rollouts"] == record["num_rollouts"]).all() and (frame["n"] < record["num_rollouts"]).all()
+    for unit in ("response", "step"):
+        assert frame.loc[unit, "tokens"] == pytest.approx(record[f"tokens_per_{unit}"], abs=0.006)
+        assert frame.loc[unit, "low"] < frame.loc[unit, "tokens"] < frame.loc[unit, "high"]
+    shipped = pd.read_csv(find("report/prm-data-lengths.csv")).set_index(["prm", "unit"])
+    assert shipped.loc[(name, "response"), "tokens"] == pytest.approx(
+        frame.loc["response", "tokens"], abs=1e-3
+    )

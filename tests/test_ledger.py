@@ -75,6 +75,20 @@ def test_verdicts(intervals, direction, said):
     assert verdict(intervals, direction) == said
 
 
+def test_a_verdict_may_ask_for_fewer_cases():
+    up, down, flat = (0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1)
+    for cases, said in (
+        ([up, up, flat, flat], "reproduced"),
+        ([up, up, up, up, down], "reproduced"),
+        ([up, up, up, down, flat], "partly"),
+        ([down, down, down, down, up], "reversed"),
+        ([flat, flat, down], "not shown"),
+    ):
+        assert verdict(cases, 1, enough=0.5, against=0.25) == said
+        assert verdict([(-high, -low) for low, high in cases], -1, enough=0.5, against=0.25) == said
+    assert verdict([up, up, flat, flat], 1) == "partly"
+
+
 def test_a_verdict_on_nothing_is_an_error():
     with pytest.raises(ValueError, match="at least one"):
         verdict([], 1)
@@ -96,12 +110,17 @@ def test_the_shipped_claims_are_whole():
     lessons = {path.name[:2] for path in (ROOT / "notebooks").glob("*.ipynb")}
     used = set(ledger.measured(ROOT / "data")["claim"])
     assert set(claims.loc[claims["id"].isin(used), "lesson"]) <= lessons
-    for number in (*range(1, 12),):
+    for number in range(1, 19):
         assert claims["where"].str.contains(rf"(?:Figures?|Figure) [\d, ]*\b{number}\b").any(), (
             f"Figure {number}"
         )
     for number in range(1, 9):
         assert claims["where"].str.contains(rf"Tables? [\d, ]*\b{number}\b").any(), f"Table {number}"
+
+
+def test_every_claim_of_the_shipped_ledger_was_attempted_or_says_why_not():
+    table = ledger.table(ROOT / "data")
+    assert table.loc[table["verdict"] == "not attempted", "id"].tolist() == []
 
 
 def test_every_entry_of_the_shipped_ledger_is_made_by_a_lesson():

@@ -348,6 +348,17 @@ def data(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("search", [TreeSearch("beam", 16, every=2), TreeSearch("particles", 8)])
+def test_outcomes_of_the_other_searches_are_those_of_a_replay(data, search):
+    prm = fakes.FakePRM()
+    store.fill_searches("toy", fakes.RepeatingSteps(), prm, search, data=data)
+    frame = optimal.outcomes.stored_search_outcomes("toy", "fake-policy", prm.name, search, data=data)
+    pool = store.pool_of(store.replay("toy", "fake-policy", prm.name, search, data=data), "last")
+    rows = frame[(frame["aggregation"] == "last") & (frame["rule"] == "prm_vote")]
+    assert rows["right"].tolist() == pool.right("prm_vote").astype(float).tolist()
+    assert set(frame["method"]) == {"beam-g2" if search.every > 1 else "particles"}
+
+
 def test_outcomes_are_those_of_the_stored_tables(data):
     policy, prm = fakes.FakePolicy(), fakes.FakePRM()
     walker = fakes.StepPolicy()  # goes by the same name

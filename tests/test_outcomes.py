@@ -47,6 +47,7 @@ class Blanks(fakes.StepPolicy):
     [
         *(TreeSearch("beam", 16), TreeSearch("dvts", 16), TreeSearch("beam", 6, 2, retire=False)),
         *(TreeSearch("beam", 8, 2, "min"), TreeSearch("beam", 16, distinct=True), TreeSearch("dvts", 9, 3)),
+        *(TreeSearch("beam", 16, every=2), TreeSearch("beam", 8, 2, every=40), TreeSearch("particles", 8)),
     ],
     ids=lambda search: search.label,
 )

@@ -39,7 +39,7 @@ def run(*words):
 def fill_all():
     store.fill_samples("toy", fakes.FakePolicy(), 16)
     store.fill_step_scores(store.find_table("samples", "toy", "fake-policy"), fakes.FakePRM())
-    for search in (TreeSearch("beam", 16), TreeSearch("dvts", 16)):
+    for search in (TreeSearch("beam", 16), TreeSearch("dvts", 16), TreeSearch("particles", 16)):
         store.fill_searches("toy", fakes.StepPolicy(), fakes.FakePRM(), search)
 
 
@@ -47,7 +47,11 @@ def test_a_search_is_reported_beside_best_of_n_with_its_cost(data):
     fill_all()
     frame = report("toy")
     assert list(frame.columns) == COLUMNS
-    for search, label in ((TreeSearch("beam", 16), "beam-n16-m4"), (TreeSearch("dvts", 16), "dvts-n16-m4")):
+    for search, label in (
+        (TreeSearch("beam", 16), "beam-n16-m4"),
+        (TreeSearch("dvts", 16), "dvts-n16-m4"),
+        (TreeSearch("particles", 16), "particles-n16"),
+    ):
         results = store.replay(*NAMES, search)
         row = frame[(frame["method"] == label) & (frame["rule"] != "")].iloc[0]
         assert row["estimate"] == store.pool_of(results).right("prm_vote").mean() and row["n"] == 10

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +59,18 @@ def test_the_built_edition_answers_no_exam_question():
         if path.suffix in (".html", ".md", ".txt") and "_static" not in path.parts:
             text = path.read_text(encoding="utf-8")
             assert not [question for question in questions if question in text], path
+
+
+def test_the_page_for_teachers_keeps_its_answers_from_students(tmp_path):
+    answers = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+    copies = [tmp_path / "book" / "teaching.md", tmp_path / "_sources" / "book" / "teaching.md.txt"]
+    for copy in copies:
+        copy.parent.mkdir(parents=True)
+        copy.write_text(answers, encoding="utf-8")
+    app = SimpleNamespace(outdir=tmp_path, env=SimpleNamespace(doc2path=lambda page: f"{page}.md"))
+    source, other = [answers], ["# Preface"]
+    student.hide(app, "book/teaching", source)
+    student.hide(app, "book/preface", other)
+    student.hide_in_downloads(app, None)
+    assert "Ten samples, three right" in answers and other == ["# Preface"]
+    assert not [text for text in (*source, *map(Path.read_text, copies)) if "samples" in text]

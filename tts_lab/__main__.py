@@ -177,6 +177,21 @@ def strategies(
 
 
 @app.command()
+def lengths() -> None:
+    """Count the tokens of the rollouts that the two RLHFlow PRMs learnt from (Table 1), for lesson 9."""
+    from tts_lab.cast import data_lengths
+    from tts_utils.data_folder import lab_dir
+    from tts_utils.store import manifest
+
+    data = lab_dir()
+    frame = data_lengths(("lab-rlhflow-terse", "lab-rlhflow-verbose"), data)
+    _print(frame)
+    path = data / "report" / "prm-data-lengths.csv"
+    manifest.replace_file(path, frame.to_csv(index=False, float_format="%.6g").encode())
+    manifest.record_files([path], data=data, command="python -m tts_lab lengths")
+
+
+@app.command()
 def methods(
     live: bool = typer.Option(True, help="Fill what is missing with live models first (needs torch)."),
 ) -> None:

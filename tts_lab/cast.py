@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from tts_utils.data_folder import lab_dir
 from tts_utils.hashes import checked
+from tts_utils.mdp import split_steps
+from tts_utils.metrics import ratio_interval
 
 DATA = ("num_rollouts", "tokens_per_response", "tokens_per_step")
 
@@ -53,3 +56,36 @@ def _table(data: Path | None, kind: str, columns: list[str]) -> pd.DataFrame:
         record["sources"] = ", ".join(record.get("sources", ()))  # whose rollouts a PRM read
         rows.append([path.parent.name, *(record[c] for c in columns)])
     return pd.DataFrame(rows, columns=[kind, *columns])
+
+
+def data_lengths(names: Sequence[str], data: Path | None = None) -> pd.DataFrame:
+    """How long the rollouts are that PRMs learnt from, in tokens of their vocabulary: the paper's Table 1.
+
+    Args:
+        names: PRMs that learnt from all rollouts of their sources.
+        data: the data directory; None means ``lab_dir()``.
+
+    Returns:
+        Columns prm, unit ("response" or "step"), tokens, low, high (95 %, rollouts of one question together),
+        n (questions), rollouts.
+    """
+    from tts_utils.checkpoints import load_tokenizer
+
+    data = lab_dir() if data is None else data
+    rows = []
+    for name in names:
+        folder = data / "models" / name
+        record = json.loads(checked(folder / "training.json", data).read_text(encoding="utf-8"))
+        # The last shard of every source is held out of training.
+        shards = [
+            path for of in record["sources"] for path in sorted((data / "labels" / of).glob("*.parquet"))[:-1]
+        ]
+        labels = pd.concat([pd.read_parquet(path, columns=["text", "question"]) for path in shards])
+        ids = load_tokenizer(folder)(labels["text"].tolist())["input_ids"]
+        sizes = pd.DataFrame({"tokens": [len(i) for i in ids], "response": 1})
+        sizes["step"] = [len(split_steps(text)) for text in labels["text"]]
+        by_question = sizes.groupby(labels["question"].to_numpy()).sum()
+        for unit in ("response", "step"):
+            found = ratio_interval(by_question["tokens"], by_question[unit])
+            rows.append((name, unit, *found, len(labels)))
+    return pd.DataFrame(rows, columns=["prm", "unit", "tokens", "low", "high", "n", "rollouts"])

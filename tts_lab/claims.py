@@ -3,7 +3,8 @@
 The rule is fixed beforehand. A claim stands for a number of cases (policy, PRM, method), each a difference
 with a paired 95 % interval. It is "seen" if at least half of the cases leave 0 on the claimed side and at
 most a quarter as many on the other; "reversed" if it is the other way round; "in part" if some case leaves 0
-on the claimed side; else "not seen". A claim that something happens "at times" needs one case.
+on the claimed side; else "not seen". A claim that something happens "at times" needs one case. The rule is
+the ledger's, with fewer cases asked for: here they are dozens, and there one to eight.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import pandas as pd
 from tts_lab.judges import MAX, VOTE
 from tts_lab.phenomena import by_f1
 from tts_lab.results import Result, pick
+from tts_utils.ledger import sides
+from tts_utils.ledger import verdict as ledger_verdict
 from tts_utils.metrics import Interval, difficulty_level, paired_difference
 
 WEAK = ("lab-math-shepherd", "lab-rlhflow-terse", "lab-rlhflow-verbose")
@@ -24,6 +27,7 @@ STRONG = ("lab-skywork-s", "lab-skywork-l", "lab-qwen-prm-s", "lab-qwen-prm-l")
 BEST = "lab-qwen-prm-l"  # as the paper's figures by size and difficulty take Qwen2.5-Math-PRM-72B
 FAMILIES = ("lab-llama", "lab-qwen")
 BUDGET = 64
+WORDS = {"reproduced": "seen", "partly": "in part", "not shown": "not seen", "reversed": "reversed"}
 Cases = Iterable[Interval]
 Line = tuple[str, str, str, str]  # source, claim, verdict, numbers
 
@@ -38,18 +42,13 @@ def verdict(cases: Sequence[Interval], sign: int = 1, at_times: bool = False) ->
     """
     if not cases:
         return "missing"
-    up = sum(c.low > 0 for c in cases)
-    down = sum(c.high < 0 for c in cases)
+    ends = [(c.low, c.high) for c in cases]
     if sign == 0:
-        apart = up + down
+        apart = sum(side != 0 for side in sides(ends))
         return "seen" if 4 * apart <= len(cases) else "reversed" if 4 * apart >= 3 * len(cases) else "in part"
-    with_it, against = (up, down) if sign > 0 else (down, up)
     if at_times:
-        return "seen" if with_it else "not seen"
-    for name, a, b in (("seen", with_it, against), ("reversed", against, with_it)):
-        if 2 * a >= len(cases) and 4 * b <= a:
-            return name
-    return "in part" if with_it else "not seen"
+        return "seen" if sign in sides(ends) else "not seen"
+    return WORDS[ledger_verdict(ends, sign, enough=0.5, against=0.25)]
 
 
 def numbers(cases: Sequence[Interval]) -> str:
@@ -57,7 +56,8 @@ def numbers(cases: Sequence[Interval]) -> str:
     if not cases:
         return ""
     means = [c.mean for c in cases]
-    up, down = sum(c.low > 0 for c in cases), sum(c.high < 0 for c in cases)
+    found = sides((c.low, c.high) for c in cases)
+    up, down = found.count(1), found.count(-1)
     return (
         f"{len(cases)} cases, {up} above 0, {down} below; median {np.median(means):+.3f}, "
         f"{min(means):+.3f} to {max(means):+.3f}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tts_lab.checker import first_error
 from tts_utils import store
 from tts_utils.data_folder import lab_dir
+from tts_utils.prm_quality import Judged, accuracies
 from tts_utils.problems import load_problems
 from tts_utils.records import SamplingConfig
 from tts_utils.store import files as table_files
@@ -19,7 +19,6 @@ from tts_utils.store.tables import StoreMiss
 KEY = ["problem_id", "sample"]
 SAMPLES = 8  # of each problem; more of one problem tell little more
 THRESHOLD = 0.5
-RESAMPLES = 1000
 
 
 def process_bench(
@@ -60,11 +59,10 @@ def process_bench(
             frame = labels.merge(scores[[*KEY, "scores"]], on=KEY)
             # An empty completion has no steps to judge, and one that is too long no scores.
             frame = frame[(frame["labels"].map(len) > 0) & (frame["scores"].map(len) > 0)]
-            said = frame["scores"].map(first_below)
-            rows += [
-                (table.policy, prm, *row)
-                for row in _rows(frame["problem_id"], said, frame["truth"], np.random.default_rng(seed))
-            ]
+            columns = zip(frame["scores"], frame["truth"], frame["problem_id"], strict=True)
+            judged = [Judged(tuple(scores), int(truth), group=of) for scores, truth, of in columns]
+            found = accuracies(judged, THRESHOLD, seed)
+            rows += [(table.policy, prm, *row) for row in found.itertuples(index=False)]
     return pd.DataFrame(rows, columns=["policy", "prm", "measure", "estimate", "low", "high", "n"])
 
 
@@ -81,44 +79,3 @@ def stored_scores(
                 )
             except StoreMiss:
                 continue
-
-
-def first_below(scores) -> int:
-    """Index of the first score below one half, or -1.
-
-    >>> first_below([0.9, 0.4, 0.1]), first_below([0.5])
-    (1, -1)
-    """
-    low = np.flatnonzero(np.asarray(scores) < THRESHOLD)
-    return int(low[0]) if len(low) else -1
-
-
-def _rows(problem_ids: pd.Series, said: pd.Series, truth: pd.Series, rng: np.random.Generator):
-    frame = pd.DataFrame({"id": problem_ids, "hit": said == truth, "wrong": truth >= 0})
-    counts = pd.DataFrame(
-        {
-            "error hits": frame["hit"] & frame["wrong"],
-            "errors": frame["wrong"],
-            "correct hits": frame["hit"] & ~frame["wrong"],
-            "corrects": ~frame["wrong"],
-        }
-    )
-    by_problem = counts.groupby(frame["id"]).sum().to_numpy(float)  # (P, 4)
-    size = len(by_problem)
-    weights = rng.multinomial(size, np.full(size, 1 / size), size=RESAMPLES)  # (R, P)
-    drawn = _measures(weights @ by_problem)
-    found = _measures(by_problem.sum(0, keepdims=True))
-    totals = by_problem.sum(0)
-    for i, (name, n) in enumerate(
-        (("error", totals[1]), ("correct", totals[3]), ("F1", totals[1] + totals[3]))
-    ):
-        known = drawn[~np.isnan(drawn[:, i]), i]
-        low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
-        yield name, float(found[0, i]), float(low), float(high), int(n)
-
-
-def _measures(counts: np.ndarray) -> np.ndarray:
-    """(R, 4) hits and totals to (R, 3) shares; NaN where there is nothing to judge."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        error, correct = counts[:, 0] / counts[:, 1], counts[:, 2] / counts[:, 3]
-        return np.stack([error, correct, 2 * error * correct / (error + correct)], axis=1)

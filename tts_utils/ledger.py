@@ -88,35 +88,44 @@ def measured(data: Path | None = None) -> pd.DataFrame:
     return pd.read_csv(path) if path else pd.DataFrame(columns=COLUMNS)
 
 
-def verdict(intervals: Iterable[tuple[float, float]], direction: int) -> str:
+def sides(intervals: Iterable[tuple[float, float]]) -> list[int]:
+    """Where each interval lies: 1 above 0, -1 below, 0 where it holds 0 or has an end that is no number.
+
+    >>> sides([(0.01, 0.1), (-0.02, 0.03), (-0.3, -0.1), (0.0, 0.1)])
+    [1, 0, -1, 0]
+    """
+    return [int(low > 0 and high > 0) - int(low < 0 and high < 0) for low, high in intervals]
+
+
+def verdict(
+    intervals: Iterable[tuple[float, float]], direction: int, enough: float = 1.0, against: float = 0.0
+) -> str:
     """What the cases of a claim say together.
 
     Args:
         intervals: (low, high) of each case.
         direction: the sign that the claim gives the difference, 1 or -1.
+        enough: the share of cases that have to lie on one side of 0, in (0, 1]; the ledger asks for all.
+        against: how many may lie on the other side, as a share of those.
 
     Returns:
-        "reproduced" where every interval lies on the claim's side of 0; "reversed" where every one lies on
-        the other; "partly" where some lie on the claim's side; "not shown" otherwise.
+        "reproduced" where enough intervals lie on the claim's side of 0 and not too many on the other;
+        "reversed" where it is the other way round; "partly" where some lie on the claim's side; "not shown"
+        otherwise.
 
     >>> verdict([(0.01, 0.1), (-0.02, 0.03)], 1), verdict([(-0.02, 0.03)], 1), verdict([(-0.3, -0.1)], 1)
     ('partly', 'not shown', 'reversed')
+    >>> verdict([(0.01, 0.1), (-0.02, 0.03)], 1, enough=0.5, against=0.25)
+    'reproduced'
     """
-    sides = [
-        1
-        if low * direction > 0 and high * direction > 0
-        else -1
-        if low * direction < 0 > high * direction
-        else 0
-        for low, high in intervals
-    ]
-    if not sides:
+    found = sides(intervals)
+    if not found:
         raise ValueError("a verdict needs at least one case")
-    if all(side == 1 for side in sides):
-        return "reproduced"
-    if all(side == -1 for side in sides):
-        return "reversed"
-    return "partly" if 1 in sides else "not shown"
+    with_it, other = found.count(direction), found.count(-direction)
+    for name, a, b in (("reproduced", with_it, other), ("reversed", other, with_it)):
+        if a >= enough * len(found) and b <= against * a:
+            return name
+    return "partly" if with_it else "not shown"
 
 
 def table(data: Path | None = None) -> pd.DataFrame:

@@ -176,7 +176,9 @@ def stored_search_outcomes(
     problems = which.pop("problems", None)
     problems = load_problems(dataset, data=which.get("data")) if problems is None else problems
     nodes = store.read_searches(dataset, policy, prm, tree_search, problems=problems, **which)
-    if tree_search.retire and not tree_search.distinct and not (nodes["text"].str.strip() == "").any():
+    usual = tree_search.method != "particles" and tree_search.every == 1
+    usual &= tree_search.retire and not tree_search.distinct
+    if usual and not (nodes["text"].str.strip() == "").any():
         ends = ends_of(nodes, problems)
     else:
         results = store.replay(dataset, policy, prm, tree_search, problems=problems, **which)
@@ -190,7 +192,8 @@ def stored_search_outcomes(
         for rule in SELECTIONS:
             chosen = voting.select(pool.answer_ids, pool.scores, rule)
             right = (chosen >= 0) & pool.correct[np.arange(len(chosen)), chosen]
-            strategy = (tree_search.method, how, rule, tree_search.branching)
+            name = tree_search.method + f"-g{tree_search.every}" * (tree_search.every > 1)
+            strategy = (name, how, rule, tree_search.branching)
             tokens = (ends.policy_tokens, ends.prm_tokens)
             frames.append(_rows(pool, strategy, tree_search.budget, *tokens, right.astype(float)))
     return pd.concat(frames, ignore_index=True)

@@ -63,7 +63,7 @@ def _of_search(
         "rule": rule,
         "sizes": (num_params(table.policy, source.folder), num_params(table.prm, source.folder)),
     }
-    label = search.label if search.method == "beam" else f"dvts-n{search.budget}-m{search.branching}"
+    label = f"dvts-n{search.budget}-m{search.branching}" if search.method == "dvts" else search.label
     ids = outcome.pool.problem_ids
     right = outcome.pool.right(selection)
     yield Measure(
