@@ -76,7 +76,7 @@ def refuse_a_prm(policy: str) -> None:
 
 
 def dataset_of_the_lab(dataset: str) -> bool:
-    """Whether a problem set is one of the lab's own, or a file of new ones (:mod:`tts_lab.new_problems`)."""
+    """Whether a problem set is one of the lab's own, or a file of ``python -m tts_lab problems``."""
     if not dataset.endswith(".jsonl"):
         return data_folder.dataset_name(dataset).startswith("lab-")
     try:
