@@ -528,3 +528,15 @@ def test_the_package_imports_without_torch():
         "import tts_utils.cli"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_file_of_new_problems_of_the_lab_is_the_lab_s(tmp_path):
+    from tts_utils.cli.loading import dataset_of_the_lab
+
+    mine, new, broken = (tmp_path / f"{name}.jsonl" for name in ("mine", "new", "broken"))
+    mine.write_text('{"problem": "2 + 2?", "answer": "4"}\n')
+    new.write_text('{"problem": "2 + 2?", "answer": "4", "template": "sum", "nodes": []}\n')
+    broken.write_text("no JSON")
+    found = [dataset_of_the_lab(str(path)) for path in (mine, new, broken, tmp_path / "absent.jsonl")]
+    assert found == [False, True, False, False]
+    assert dataset_of_the_lab("lab-500") and not dataset_of_the_lab("MATH-500")

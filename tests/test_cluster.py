@@ -2,16 +2,18 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tests.fakes import as_jsonl
+from tests.fakes import FakePolicy, as_jsonl, problems
 from tts_utils.protocols import BackendError
 from tts_utils.recipes import cluster, of_table, plan
-from tts_utils.recipes.run import run
+from tts_utils.recipes.run import Loaded, run
 from tts_utils.store import files as table_files
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,75 @@ def test_without_ray_one_is_told_what_to_install(monkeypatch):
 def test_no_workers_are_refused():
     with pytest.raises(BackendError, match="at least 1, got 0"):
         cluster.run_on_ray(of_table(TABLE), data=Path("."), workers=0)
+
+
+class InlineRay:
+    """As much of Ray as is used, in this process: a worker works when it is waited for."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails, self.asked, self.down = fails, {}, 0
+
+    def init(self, **facts):
+        self.asked |= facts
+        if facts["address"] == "nowhere":
+            raise ConnectionError("no cluster")
+
+    def remote(self, **facts):
+        self.asked |= facts
+        return lambda work: SimpleNamespace(remote=lambda *args: lambda: work(*args))
+
+    def wait(self, waiting, num_returns, timeout):
+        return waiting[:num_returns], waiting[num_returns:]
+
+    def get(self, worker):
+        if self.fails:
+            raise self.exceptions.RayError("the worker died four times")
+        return worker()
+
+    def shutdown(self):
+        self.down += 1
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A recipe that needs no model, in its data directory."""
+    (tmp_path / "problems").mkdir()
+    (tmp_path / "problems" / "toy.jsonl").write_text(as_jsonl(problems(4)))
+    table = {"name": "toy", "dataset": "toy", "policies": [{"name": "p"}]}
+    recipe = of_table(table | {"methods": [{"method": "best_of_n", "budgets": [3]}]})
+    loaded = Loaded(lambda source, **facts: FakePolicy(source), None)
+    monkeypatch.setattr(
+        cluster, "_work", lambda r, data: len(run(r, data=Path(data), loaded=loaded, say=lambda line: None))
+    )
+    return recipe, tmp_path
+
+
+def test_workers_fill_the_tables_and_the_driver_says_how_far_they_are(toy, monkeypatch):
+    recipe, data = toy
+    ray, said = InlineRay(), []
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    cluster.run_on_ray(recipe, data=data, workers=3, gpus=1, say=said.append)
+    assert said[0] == "3 workers are starting"
+    finished = [line for line in said if line.startswith("a worker has finished")]
+    assert [line.split("; it ")[1] for line in finished] == [f"filled {n} tables" for n in (1, 0, 0)]
+    assert all(not job.missing for job in plan.jobs(recipe, 4, data))
+    assert (ray.asked["num_gpus"], ray.asked["max_retries"], ray.down) == (1, cluster.RETRIES, 1)
+
+
+def test_no_cluster_and_a_worker_that_fails_for_good_are_one_message_each(toy, monkeypatch):
+    recipe, data = toy
+    monkeypatch.setitem(sys.modules, "ray", InlineRay())
+    with pytest.raises(BackendError, match="no Ray cluster at 'nowhere'"):
+        cluster.run_on_ray(recipe, data=data, workers=1, address="nowhere")
+    failing = InlineRay(fails=True)
+    monkeypatch.setitem(sys.modules, "ray", failing)
+    with pytest.raises(BackendError, match="a worker failed: the worker died four times"):
+        cluster.run_on_ray(recipe, data=data, workers=1, say=lambda line: None)
+    assert failing.down == 1
 
 
 def tables(data: Path) -> dict:

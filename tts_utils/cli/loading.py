@@ -76,5 +76,12 @@ def refuse_a_prm(policy: str) -> None:
 
 
 def dataset_of_the_lab(dataset: str) -> bool:
-    """Whether a problem set is one of the lab's own."""
-    return not dataset.endswith(".jsonl") and data_folder.dataset_name(dataset).startswith("lab-")
+    """Whether a problem set is one of the lab's own, or a file of ``python -m tts_lab problems``."""
+    if not dataset.endswith(".jsonl"):
+        return data_folder.dataset_name(dataset).startswith("lab-")
+    try:
+        with open(dataset, encoding="utf-8") as file:
+            first = json.loads(file.readline(1_000_000))
+    except (OSError, ValueError):
+        return False  # what reads it whole says what is wrong
+    return isinstance(first, dict) and {"template", "nodes"} <= set(first)

@@ -192,10 +192,12 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     flops = None
     if known:
         flops = sum(inference_flops(p, t) for p, t in zip(sizes, (generated, read), strict=True) if p and t)
+    keeps = bool(job.search and job.prm and job.prm.backend == "transformers")
+    passes = generated if keeps else read  # what it read before it does not read again; what is charged stays
     seconds: float | None = 0.0
     for tokens, speed in (
         (generated, rates.policy_speed.get(policy)),
-        (read, rates.prm_speed.get(prm)),
+        (passes, rates.prm_speed.get(prm)),
     ):
         if tokens:
             seconds = None if seconds is None or not speed else seconds + tokens / speed

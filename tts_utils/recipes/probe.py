@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tts_utils import mdp
@@ -16,7 +16,13 @@ PROBLEMS, SAMPLES = 8, 8
 """How many problems a round takes, and how many samples of each: a batch, but a small one."""
 
 
-def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds: float = 30.0) -> Rates:
+def measure(
+    recipe: Recipe,
+    problems: Sequence[Problem],
+    loaded: Loaded,
+    seconds: float = 30.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Rates:
     """Sample and score for about ``seconds`` in all, shared equally among the models; nothing is stored.
 
     The problems are taken from all over the set, since sets are often sorted by difficulty.
@@ -26,6 +32,7 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
         problems: its data set.
         loaded: holds the models, so that the run that follows need not load the last of them again.
         seconds: in all; the first call of a model, which may compile, is not timed.
+        clock: what tells seconds; ``time.process_time`` on a machine that others use too.
     """
     share = seconds / (len(recipe.policies) + len(recipe.prms) * bool(recipe.policies))
     rates = assumed(recipe)
@@ -41,10 +48,10 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
         spent, rounds = 0.0, 0
         while spent < share or rounds < 2:
             states = [State(p) for p in _spread(problems, PROBLEMS, rounds)]
-            began = time.perf_counter()
+            began = clock()
             # Sample indices far behind those of any pool; the draws are thrown away.
             answers = policy.sample(states, SAMPLES, config, first=10**6)
-            took = time.perf_counter() - began
+            took = clock() - began
             lengths += [c.num_tokens for row in answers for c in row]
             if rounds:
                 spent += took
@@ -59,7 +66,7 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
             rounds += 1
         rates.tokens[name] = sum(lengths) / len(lengths)
     for model in recipe.prms if trajectories else ():
-        _time_prm(model, loaded, trajectories, share, rates)
+        _time_prm(model, loaded, trajectories, share, rates, clock)
     return Rates(
         rates.tokens,
         sum(prompts) / len(prompts) if prompts else rates.prompt,
@@ -72,7 +79,14 @@ def measure(recipe: Recipe, problems: Sequence[Problem], loaded: Loaded, seconds
     )
 
 
-def _time_prm(model: Model, loaded: Loaded, trajectories: list[State], share: float, rates: Rates) -> None:
+def _time_prm(
+    model: Model,
+    loaded: Loaded,
+    trajectories: list[State],
+    share: float,
+    rates: Rates,
+    clock: Callable[[], float],
+) -> None:
     name = model.called
     prm: Any = loaded.get("prm", model)
     rates.prm_params[name] = prm.num_params
@@ -81,10 +95,10 @@ def _time_prm(model: Model, loaded: Loaded, trajectories: list[State], share: fl
     while spent < share or rounds < 2:
         at = rounds * size % len(trajectories)
         batch = trajectories[at : at + size]
-        began = time.perf_counter()
+        began = clock()
         scored = prm.score(batch)
         if rounds:
-            spent += time.perf_counter() - began
+            spent += clock() - began
             read += sum(s.num_tokens for s in scored)
         rounds += 1
     rates.prm_speed[name] = read / spent if spent else 0.0

@@ -16,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -435,9 +436,10 @@ def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     columns = []
     for field in schema:
         try:
-            values = [row[field.name] if field.name in row else constant[field.name] for row in rows]
+            values = _cells(rows, field.name, constant)
             if pa.types.is_string(field.type):
-                values = [escape(value) for value in values]
+                stored = {value: escape(value) for value in set(values)}  # far fewer than rows
+                values = [stored[value] for value in values]
             column = pa.array(values, type=field.type)
         except (KeyError, TypeError, pa.ArrowException) as exc:
             raise StoreError(
@@ -447,6 +449,14 @@ def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
             raise StoreError(f"{table.relative}: column {field.name!r} has an empty cell")
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], name: str, constant: Mapping[str, str]) -> list[Any]:
+    """A column of rows; what a row lacks is the table's constant."""
+    try:
+        return list(map(itemgetter(name), rows))
+    except KeyError:
+        return [row[name] if name in row else constant[name] for row in rows]
 
 
 def _encode(

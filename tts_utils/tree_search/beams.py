@@ -44,7 +44,7 @@ def grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepSc
         # reason "length" and no answer. No further try is made for length: other steps from there are hardly
         # shorter. (The code ends a path whose steps were cut too; it has no limit of the PRM.)
         readable = {live[step.beam].text for step in whole if not known[step.path.text].too_long}
-        done += [replace(path, finish_reason="length") for path in live if path.text not in readable]
+        done += [path._replace(finish_reason="length") for path in live if path.text not in readable]
         ways = [
             scored(step, known[step.path.text], search.how, passed)
             for step in offered
@@ -111,7 +111,7 @@ def _walk(
 
 
 def _after(tip: Step, step: Step) -> Step:
-    return replace(step, beam=tip.beam, before=(*tip.before, tip))
+    return step._replace(beam=tip.beam, before=(*tip.before, tip))
 
 
 def grow_many(problem: Problem, search: TreeSearch, first: int) -> Method:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tts_utils import mdp
 from tts_utils.protocols import BadContinuations
@@ -17,9 +18,11 @@ RETRIES = 3
 _STOP = (mdp.SEPARATOR,)
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A path of the tree: the state it has reached, and what it is ranked by."""
+class Path(NamedTuple):
+    """A path of the tree: the state it has reached, and what it is ranked by.
+
+    A tuple, as two are made for every node, and a frozen dataclass takes longer to make.
+    """
 
     state: State
     text: str = ""  # of the state
@@ -33,8 +36,7 @@ class Path:
     value: float = -1.0  # a path without steps comes behind every score
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step that was sampled: from which path, with what index, and the path it makes (not scored yet)."""
 
     parent: Path
@@ -170,7 +172,7 @@ def scored(step: Step, read: StepScores, how: str, passed: dict[str, float]) -> 
             # the same number where text was added that is no step of its own (nothing, or a blank): then the
             # last is replaced.
             scores = (*scores[: count - 1], passed.setdefault(path.text, read.scores[count - 1]))
-            path = Path(  # said in full, as dataclasses.replace takes several times as long, for every node
+            path = Path(  # said in full, as _replace takes longer, for every node
                 state=path.state,
                 text=path.text,
                 node=path.node,

@@ -10,7 +10,6 @@ A step that was cut by the token limit, or a path longer than the PRM reads, has
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,7 +90,7 @@ def filter_particles(problem: Problem, search: TreeSearch, run: int) -> Method:
             if not known[step.path.text].too_long
         }
         particles = [
-            particle if _over(particle) else moved.get(i) or replace(particle, finish_reason="length")
+            particle if _over(particle) else moved.get(i) or particle._replace(finish_reason="length")
             for i, particle in enumerate(particles)
         ]
         if not all(_over(particle) for particle in particles):
