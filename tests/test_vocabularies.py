@@ -11,13 +11,21 @@ import pytest
 pytest.importorskip("transformers")
 
 from tests import vocabularies
-from tests.test_prompts import CHATML, DROPS, LLAMA3
+from tests.test_prompts import CHATML, DROPS, LLAMA3, R1
 from tts_utils import prompts
+from tts_utils.policies.requests import FULL
 from tts_utils.prms.formats import FORMATS
-from tts_utils.records import Problem, State
+from tts_utils.protocols import PromptTooLong
+from tts_utils.records import Problem, SamplingConfig, State
 
-TEMPLATES = {"llama3": LLAMA3, "qwen": CHATML, "mistral": DROPS}
-ARCHITECTURES = {"llama3": "LlamaForCausalLM", "qwen": "Qwen2ForCausalLM", "mistral": "MistralForCausalLM"}
+TEMPLATES = {"llama3": LLAMA3, "qwen": CHATML, "mistral": DROPS, "r1_llama": R1, "r1_qwen": R1}
+ARCHITECTURES = {
+    "llama3": "LlamaForCausalLM",
+    "qwen": "Qwen2ForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "r1_llama": "LlamaForCausalLM",
+    "r1_qwen": "Qwen2ForCausalLM",
+}
 TEXTS = (
     "## Step 1: Find the area\nThe area is $\\frac{1}{2} \\cdot 12 \\cdot 30 = 180$.\n\n",
     "  Step 2:   subtract\n\n\n",
@@ -155,3 +163,97 @@ def test_skywork_and_qwen_read_their_published_tokens_with_and_without_ends(stri
     ]
     assert found.ids == tokenizer(tokenizer.apply_chat_template(chat, tokenize=False))["input_ids"]
     assert {found.ids[p] for p in found.positions} == {form.extra} and len(found.positions) == 3
+
+
+# --- steps that end inside a token, and models of every architecture at reduced depth
+
+
+def small_policy(name: str, context: int = 512):
+    """A random model of the family's architecture and whole vocabulary, one narrow layer deep."""
+    import torch
+    from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
+
+    from tts_utils.policies.transformers import TransformersPolicy
+
+    tokenizer, family = asked(name)
+    kind = {"L": LlamaConfig, "Q": Qwen2Config, "M": MistralConfig}[ARCHITECTURES[name][0]]
+    config = kind(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    return TransformersPolicy(name, model, tokenizer, family=family)
+
+
+def test_a_distilled_model_is_asked_without_a_system_message_and_thinks(model):
+    tokenizer, family = model
+    if family != prompts.R1_DISTILL:
+        pytest.skip("another family")
+    text = tokenizer.decode(ids(model, "What is 2 + 3?"), clean_up_tokenization_spaces=False)
+    assert text.count("What is 2 + 3?") == 1 and prompts.BOXED in text and "<think>" in text
+    assert "system" not in text
+
+
+def test_every_token_that_can_end_a_step_is_looked_at(model):
+    """Most steps of real policies end in a token such as ').\\n\\n'; some tokens go on behind the break."""
+    tokenizer, _ = model
+    policy = small_policy(next(name for name in TEMPLATES if asked(name) == model))
+    looked_at = policy._tokens_that_may_stop(("\n\n",))
+    pieces = {i: tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in range(len(tokenizer))}
+    ending = [i for i, piece in pieces.items() if "\n\n" in piece]
+    assert set(ending) <= looked_at < set(pieces)
+    if "mistral" not in policy.name:  # whose vocabulary writes every line break alone
+        assert len(ending) > 100 and any(not pieces[i].endswith("\n\n") for i in ending)
+    start = prompts.text_ids(tokenizer, "So it is 42")
+    for i in ending[:: max(1, len(ending) // 50)]:
+        text = policy._stopped([*start, i], ("\n\n",))
+        assert text.endswith("\n\n") and text.count("\n\n") == 1
+        assert text == ("".join([policy._decode(start), pieces[i]])).split("\n\n")[0] + "\n\n"
+
+
+def test_two_line_breaks_in_two_tokens_end_a_step_too(model):
+    tokenizer, _ = model
+    policy = small_policy(next(name for name in TEMPLATES if asked(name) == model))
+    lone = [i for i in policy._tokens_that_may_stop(("\n\n",)) if policy._decode([i]) == "\n"]
+    assert lone
+    start = prompts.text_ids(tokenizer, "So it is 42.")
+    assert policy._stopped([*start, lone[0]], ("\n\n",)) is None
+    assert policy._stopped([*start, lone[0], lone[0]], ("\n\n",)) == policy._decode(start) + "\n\n"
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_every_architecture_samples_steps_and_whole_answers(name):
+    """With its whole vocabulary: stop rules, the limit, the context, a turn that is continued."""
+    policy = small_policy(name)
+    state = State(Problem("p", "What is 2 + 3?", "5"))
+    config = SamplingConfig(max_tokens=12, stop=("\n\n",), temperature=1.0)
+    (first,) = policy.sample([state], 24, config)
+    assert {c.finish_reason for c in first} <= {"stop", "length", "eos"}
+    for c in first:
+        assert (c.num_tokens == 12) or c.finish_reason != "length"
+        assert c.text.endswith("\n\n") == (c.finish_reason == "stop") or c.finish_reason == "length"
+    again = State(state.problem, (first[0].text,))
+    assert policy.prompt_ids(again)[: len(policy.prompt_ids(state))] == policy.prompt_ids(state)
+    assert [c.text for c in policy.sample([again], 2, config)[0]] == [
+        c.text for c in policy.sample([again, state], 2, config)[0]
+    ]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_context_is_the_limit_of_every_architecture(name):
+    length = len(small_policy(name).prompt_ids(State(Problem("p", "1 + 1?", "2"))))
+    policy, problem = small_policy(name, context=length + 5), Problem("p", "1 + 1?", "2")
+    (row,) = policy.sample([State(problem)], 4, SamplingConfig(max_tokens=50, temperature=1.0))
+    assert all(c.num_tokens <= 5 for c in row) and "length" in {c.finish_reason for c in row}
+    full = State(problem, ("one two three four five six seven.\n\n",))
+    assert policy.sample([full], 2, SamplingConfig(stop=("\n\n",))) == [[FULL, FULL]]
+    with pytest.raises(PromptTooLong, match=f"reads at most {length + 5}"):
+        policy.sample([State(Problem("q", "1 + 1? " * 20, "2"))], 1, SamplingConfig())

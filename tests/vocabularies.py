@@ -56,6 +56,24 @@ def qwen() -> PreTrainedTokenizerFast:
     return _tiktoken(_file("dashscope/resources/qwen.tiktoken"), QWEN_SPLIT, QWEN_SPECIAL)
 
 
+R1_SPECIAL = ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>")
+
+
+@cache
+def r1_llama() -> PreTrainedTokenizerFast:
+    """Llama 3's pieces under DeepSeek's marks, as R1-Distill-Llama has them."""
+    special = (*R1_SPECIAL, "<|reserved_special_token_0|>")
+    return _tiktoken(_file("llama_models/llama3/tokenizer.model"), LLAMA3_SPLIT, special)
+
+
+@cache
+def r1_qwen() -> PreTrainedTokenizerFast:
+    """Qwen's pieces under DeepSeek's marks, as R1-Distill-Qwen has them."""
+    return _tiktoken(
+        _file("dashscope/resources/qwen.tiktoken"), QWEN_SPLIT, (*R1_SPECIAL, "<|object_ref_start|>")
+    )
+
+
 @cache
 def mistral() -> PreTrainedTokenizerFast:
     """The first vocabulary (v1): sentencepiece, with word marks and single bytes."""
