@@ -134,6 +134,7 @@ async function main() {
   }
   const pages = files
     .filter((path) => path.endsWith(".html") && !relative(book, path).startsWith("_static"))
+    .filter((path) => !readFileSync(path, "utf8").includes('http-equiv="Refresh"')) // only leads elsewhere
     .filter((path) => !wanted.length || wanted.some((part) => relative(book, path).includes(part)))
     .sort();
   let problems = 0;
