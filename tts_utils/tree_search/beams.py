@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tts_utils import mdp
-from tts_utils.records import Continuation, Problem, SearchResult, StepScores
-from tts_utils.search import Answer, Method, Request, finish, lock_step
+from tts_utils.records import Problem, SearchResult, StepScores
+from tts_utils.search import Answer, Method, Request, lock_step
 from tts_utils.tree_search.growing import (
     RETRIES,
     Path,
@@ -72,18 +72,7 @@ def grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepSc
     done += ended
     # (6) What is voted on are the N/M finished paths, not N (code; the paper does not say). A search whose
     # first reading is its last prunes nothing: it keeps, and votes on, all N.
-    completions = tuple(
-        finish(problem, i, Continuation(path.text, path.num_tokens, path.finish_reason))
-        for i, path in enumerate(done)
-    )
-    return SearchResult(
-        problem_id=problem.problem_id,
-        completions=completions,
-        step_scores=tuple(StepScores(path.scores, path.num_prm_tokens) for path in done),
-        num_policy_tokens=sum(node.num_tokens for node in tree.nodes),
-        num_prm_tokens=sum(node.num_prm_tokens for node in tree.nodes),
-        nodes=tuple(tree.nodes),
-    )
+    return tree.result(problem, done)
 
 
 def _walk(

@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 from tts_utils import mdp
 from tts_utils.protocols import BadContinuations
-from tts_utils.records import Continuation, FinishReason, SearchNode, State, StepScores
-from tts_utils.search import Answer, Request, Sample, Score
+from tts_utils.records import (
+    Continuation,
+    FinishReason,
+    Problem,
+    SearchNode,
+    SearchResult,
+    State,
+    StepScores,
+)
+from tts_utils.search import Answer, Request, Sample, Score, finish
 from tts_utils.voting import aggregate
 
 RETRIES = 3
@@ -99,6 +107,20 @@ class Tree:
                     finished=path.finished,
                 )
             )
+
+    def result(self, problem: Problem, paths: Sequence[Path]) -> SearchResult:
+        """What the search ends with: these paths as completions, all nodes, and the tokens they cost."""
+        return SearchResult(
+            problem_id=problem.problem_id,
+            completions=tuple(
+                finish(problem, i, Continuation(path.text, path.num_tokens, path.finish_reason))
+                for i, path in enumerate(paths)
+            ),
+            step_scores=tuple(StepScores(path.scores, path.num_prm_tokens) for path in paths),
+            num_policy_tokens=sum(node.num_tokens for node in self.nodes),
+            num_prm_tokens=sum(node.num_prm_tokens for node in self.nodes),
+            nodes=tuple(self.nodes),
+        )
 
 
 def expand(

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tts_utils import mdp
-from tts_utils.records import Continuation, Problem, SearchResult, StepScores
-from tts_utils.search import Method, finish
+from tts_utils.records import Problem, StepScores
+from tts_utils.search import Method
 from tts_utils.tree_search.growing import RETRIES, Path, Tree, expand, read, scored
 
 if TYPE_CHECKING:
@@ -98,18 +98,7 @@ def filter_particles(problem: Problem, search: TreeSearch, run: int) -> Method:
             chosen = resample([_weight(particle) for particle in particles], pointers)
             particles = [particles[i] for i in chosen]
         tree.log(steps, list(moved.values()), particles)
-    completions = tuple(
-        finish(problem, i, Continuation(path.text, path.num_tokens, path.finish_reason))
-        for i, path in enumerate(particles)
-    )
-    return SearchResult(
-        problem_id=problem.problem_id,
-        completions=completions,
-        step_scores=tuple(StepScores(path.scores, path.num_prm_tokens) for path in particles),
-        num_policy_tokens=sum(node.num_tokens for node in tree.nodes),
-        num_prm_tokens=sum(node.num_prm_tokens for node in tree.nodes),
-        nodes=tuple(tree.nodes),
-    )
+    return tree.result(problem, particles)
 
 
 def _over(path: Path) -> bool:
