@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -84,22 +85,29 @@ def _grown(folder: Path) -> None:
     table_files.append(table, rows, data, sources=table_files.sources(table, data))
 
 
+@contextmanager
+def _counted() -> Iterator[list[int]]:
+    """The rows of every part that is stored meanwhile, counted where all rows pass."""
+    stored = []
+
+    def append(table, rows, *args, **kwargs):
+        rows = list(rows)
+        part = appended(table, rows, *args, **kwargs)
+        stored.append(len(rows))
+        return part
+
+    appended = table_files.append
+    with patch.object(table_files, "append", append):
+        yield stored
+
+
 def _tts(*words: str) -> Callable[[Path], int]:
-    """The command ``tts`` with fakes for models; what it stores is counted where all rows pass."""
+    """The command ``tts`` with fakes for models; the number of rows it stores."""
 
     def run(folder: Path) -> int:
-        stored = []
-
-        def append(table, rows, *args, **kwargs):
-            rows = list(rows)
-            part = appended(table, rows, *args, **kwargs)
-            stored.append(len(rows))
-            return part
-
-        appended = table_files.append
         os.environ["TTS_DATA"] = str(folder / "data")
         with (
-            patch.object(table_files, "append", append),
+            _counted() as stored,
             patch.object(data_folder, "shipped", lambda: ()),
             patch("tts_utils.cli.filling.load_policy", lambda *_: Both()),
             patch("tts_utils.cli.filling.load_prm", lambda *_: fakes.FakePRM()),
@@ -270,18 +278,9 @@ def _model(folder: Path, what: str) -> dict:
 def _build(folder: Path) -> int:
     from tts_lab.__main__ import app
 
-    stored = []
-
-    def append(table, rows, *args, **kwargs):
-        rows = list(rows)
-        part = appended(table, rows, *args, **kwargs)
-        stored.append(len(rows))
-        return part
-
-    appended = table_files.append
     os.environ.pop("TTS_DATA", None)
     with (
-        patch.object(table_files, "append", append),
+        _counted() as stored,
         patch.object(data_folder, "shipped", lambda: ()),
         patch("tts_lab.recipe.smoke", _lab_recipe),
         patch("tts_lab.build.datasets", _lab_problems),
