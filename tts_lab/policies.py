@@ -1,6 +1,6 @@
 """The lab's policies: their sizes, their training text, and one function that trains one.
 
-Two families of four sizes, and two policies that think long. The Llama-like family writes tersely, two
+Two families of five sizes, and two policies that think long. The Llama-like family writes tersely, two
 operations a step; the Qwen-like one writes a sentence for every operation; the long ones check every
 operation and redo what they find wrong. The smaller of these is a Qwen-like policy trained on, as R1's
 distilled models are: from nothing it had not learnt to calculate after 25M tokens of long solutions.
@@ -53,10 +53,12 @@ def _training(millions: float, peak_lr: float = 3e-3, **options) -> TrainingConf
 POLICIES = (
     PolicySpec("lab-llama-s", "llama", "terse", 32, 4, 4, _training(40, bfloat16=True, stop_loss=0.09), 41),
     PolicySpec("lab-llama-m", "llama", "terse", 40, 4, 4, _training(20), 42),
+    PolicySpec("lab-llama-ml", "llama", "terse", 48, 4, 4, _training(22), 45),
     PolicySpec("lab-llama-l", "llama", "terse", 64, 4, 4, _training(30), 43),
     PolicySpec("lab-llama-xl", "llama", "terse", 192, 5, 6, _training(12, 2e-3, bfloat16=True), 44),
     PolicySpec("lab-qwen-s", "qwen", "verbose", 32, 4, 4, _training(32, bfloat16=True, stop_loss=0.16), 51),
     PolicySpec("lab-qwen-m", "qwen", "verbose", 40, 4, 4, _training(20), 52),
+    PolicySpec("lab-qwen-ml", "qwen", "verbose", 48, 4, 4, _training(22), 55),
     PolicySpec("lab-qwen-l", "qwen", "verbose", 64, 4, 4, _training(30), 53),
     PolicySpec("lab-qwen-xl", "qwen", "verbose", 192, 5, 6, _training(25, 2e-3, bfloat16=True), 54),
     PolicySpec("lab-long-m", "qwen", "long", 40, 4, 4, _training(15, 2e-3), 62, "lab-qwen-m"),
