@@ -31,7 +31,7 @@ book: .venv-book ## run the notebooks and render the book (STUDENT=1: without so
 	@.venv-book/bin/python -c 'import importlib.util as u, sys; \
 	  sys.exit("torch is importable in .venv-book, but the book must build without it: make clean-envs book" if u.find_spec("torch") else 0)'
 	@.venv-book/bin/python -m tts_utils.cli verify # no figure is drawn from a damaged table
-	@.venv-book/bin/python book/cache.py
+	@.venv-book/bin/python book/execute.py
 	$(if $(EDITION),,$(if $(STUDENT),TTS_STUDENT=1) .venv-book/bin/jupyter-book build . --config book/_config.yml --toc book/_toc.yml \
 	  --path-output $(OUT) --all -W -n --keep-going)
 	$(if $(STUDENT),,.venv-book/bin/python book/languages.py $(EDITION))

@@ -16,6 +16,7 @@ from threading import Thread
 import pytest
 import yaml
 
+import execute
 import links
 import notebooks
 import prm_tokens
@@ -312,6 +313,20 @@ def test_a_chart_gets_a_link_to_its_data_and_a_still_picture(tmp_path: Path) -> 
     made = tmp_path / "html" / "_static" / "charts"
     assert (made / "07-why-1.csv").read_text().splitlines() == ["n,right", "1,0.5", "2,0.75"]
     assert (made / "07-why-1.svg").read_text().startswith("<svg")
+
+
+def test_all_lessons_are_run_ahead_of_the_build_and_what_they_read_is_watched(tmp_path: Path) -> None:
+    assert sorted(execute.notebooks()) == sorted(LESSONS)
+    (tmp_path / "tts_utils").mkdir()
+    (tmp_path / "data" / "samples").mkdir(parents=True)
+    seen = {execute.fingerprint(tmp_path)}
+    for name in ("data/samples/a.parquet", "tts_utils/voting.py", "constraints.txt"):
+        for content in ("one", "two"):
+            (tmp_path / name).write_text(content, encoding="utf-8")
+            seen.add(execute.fingerprint(tmp_path))
+    assert len(seen) == 7
+    (tmp_path / "data" / ".lock").write_text("", encoding="utf-8")
+    assert execute.fingerprint(tmp_path) in seen
 
 
 # --- the built book
