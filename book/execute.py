@@ -46,7 +46,7 @@ def notebooks() -> list[Path]:
 
 
 def run(paths: list[Path], timeout: int) -> None:
-    """Run the notebooks that the cache does not hold; one that fails is left to the build, which shows why."""
+    """Run the notebooks that the cache does not hold; one that fails is left to the build, to say why."""
     from jupyter_cache import get_cache
     from jupyter_cache.executors import load_executor
 
