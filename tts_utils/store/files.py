@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import shutil
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tts_utils import data_folder, hashes
 from tts_utils.store import manifest, merge
 from tts_utils.store.columns import to_frame
+from tts_utils.store.encoding import encode, from_rows
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import (
     IMPORTED,
@@ -38,7 +35,6 @@ from tts_utils.store.tables import (
     ForeignTable,
     Table,
     config_sha256,
-    escape,
     slug,
     table_of,
     to_json,
@@ -163,7 +159,7 @@ def load(
         except FileNotFoundError:  # another process has compacted the table meanwhile
             if attempt == 2:
                 raise
-    return _sorted(rows, KEYS[table.kind])
+    return merge.in_order(rows, KEYS[table.kind])
 
 
 def unseen(
@@ -245,7 +241,7 @@ def append(
         StoreError: a row lacks a column or holds a value of another type.
     """
     spent = {"tts.seconds": f"{seconds:.3f}", "tts.tokens_run": to_json(tokens_run or {})}
-    _, content = _encode(table, [_from_rows(table, rows)], sources or {}, spent)
+    _, content = encode(table, [from_rows(table, rows)], sources or {}, spent)
     part = table.parts(data) / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.parquet"
     with manifest.locked(data):
         manifest.replace_file(part, content)
@@ -290,7 +286,7 @@ def compact(table: Table, data: Path) -> Path:
             for file, content in zip(files, read, strict=True)
             for i in range(content.num_row_groups)
         ]
-        rows, content = _encode(table, merge.merged(pieces, KEYS[table.kind]), sources)
+        rows, content = encode(table, merge.merged(pieces, KEYS[table.kind]), sources)
         digest = hashlib.sha256(content).hexdigest()
         if listed:
             manifest.save_entries(data, {table.relative: {**listed, "next_sha256": digest}})
@@ -427,91 +423,3 @@ def _way_out(key: str, *values: str | None) -> str:
         "another version or another backend is another source, and rows of two are never mixed: go on with "
         f"the old one, or give the new one another name (name= of {load})"
     )
-
-
-def _from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    constant = {"policy": table.policy, "dataset": table.dataset, "prm": table.prm}
-    schema = SCHEMAS[table.kind]
-    rows = list(rows)
-    columns = []
-    for field in schema:
-        try:
-            values = _cells(rows, field.name, constant)
-            if pa.types.is_string(field.type):
-                stored = {value: escape(value) for value in set(values)}  # far fewer than rows
-                values = [stored[value] for value in values]
-            column = pa.array(values, type=field.type)
-        except (KeyError, TypeError, pa.ArrowException) as exc:
-            raise StoreError(
-                f"{table.relative}: column {field.name!r} is missing or of a wrong type ({exc})"
-            ) from exc
-        if column.null_count:
-            raise StoreError(f"{table.relative}: column {field.name!r} has an empty cell")
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _cells(rows: Sequence[Mapping[str, Any]], name: str, constant: Mapping[str, str]) -> list[Any]:
-    """A column of rows; what a row lacks is the table's constant."""
-    try:
-        return list(map(itemgetter(name), rows))
-    except KeyError:
-        return [row[name] if name in row else constant[name] for row in rows]
-
-
-def _encode(
-    table: Table,
-    groups: Iterable[pa.Table],
-    sources: Mapping[str, str],
-    more: Mapping[str, str] | None = None,
-) -> tuple[int, bytes]:
-    """How many rows there are, and the bytes of a file that holds them, one row group for each group."""
-    metadata = {
-        "tts.config": to_json(table.config),
-        "tts.config_sha256": table.config_sha256,
-        "tts.schema_version": str(SCHEMA_VERSION),
-        "tts.sources": to_json(sources),
-        **(more or {}),
-    }
-    groups = (group.combine_chunks().replace_schema_metadata(metadata) for group in groups)
-    first, buffer = next(groups), io.BytesIO()
-    rows = first.num_rows
-    with pq.ParquetWriter(
-        buffer,
-        first.schema,
-        compression="zstd",
-        compression_level=17,  # a tenth smaller than at 9, for a few seconds a table
-        use_dictionary=[f.name for f in first.schema if pa.types.is_string(f.type)],
-        use_byte_stream_split=["scores.list.element"] if table.kind == "step_scores" else False,
-        write_page_checksum=True,
-    ) as writer:
-        writer.write_table(first, merge.GROUP)
-        del first
-        for group in groups:
-            writer.write_table(group, merge.GROUP)
-            rows += group.num_rows
-    return rows, buffer.getvalue()
-
-
-def _sorted(rows: pa.Table, keys: tuple[str, ...]) -> pa.Table:
-    rows = rows.combine_chunks()
-    if _in_order(rows, keys):  # as a compacted table is
-        return rows
-    rows = rows.take(pc.sort_indices(rows, [(key, "ascending") for key in keys]))
-    if rows.num_rows < 2:
-        return rows
-    same = np.logical_and.reduce(
-        [pc.equal(rows[key][1:], rows[key][:-1]).to_numpy(zero_copy_only=False) for key in keys]
-    )
-    # The sort is stable: of equal keys the finished table's row comes first, then the oldest part's.
-    return rows.filter(pa.array(np.concatenate([[True], ~same]))).combine_chunks()
-
-
-def _in_order(rows: pa.Table, keys: tuple[str, ...]) -> bool:
-    """Whether every row's key is greater than the one before it."""
-    greater, equal = np.zeros(max(rows.num_rows - 1, 0), dtype=bool), True
-    for key in keys:
-        before, after = rows[key].slice(0, len(greater)), rows[key].slice(1)
-        greater |= equal & pc.greater(after, before).to_numpy()
-        equal = equal & pc.equal(after, before).to_numpy()
-    return bool(greater.all())

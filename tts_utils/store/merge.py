@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 GROUP = 1 << 20
@@ -58,6 +59,22 @@ def merged(pieces: Sequence[Piece], keys: Sequence[str], size: int = GROUP) -> I
         if (np.diff(place) < 0).any():
             group = group.take(pa.array(np.argsort(place, kind="stable")))
         yield group.combine_chunks()
+
+
+def in_order(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
+    """Give the rows sorted by key, each key once: of equal ones the first; as they are where they are so."""
+    rows = rows.combine_chunks()
+    return rows if _is_in_order(rows, keys) else rows.take(pa.array(_order(rows, keys)))
+
+
+def _is_in_order(rows: pa.Table, keys: Sequence[str]) -> bool:
+    """Whether every row's key is greater than the one before it, as in a compacted table."""
+    greater, equal = np.zeros(max(rows.num_rows - 1, 0), dtype=bool), True
+    for key in keys:
+        before, after = rows[key].slice(0, len(greater)), rows[key].slice(1)
+        greater |= equal & pc.greater(after, before).to_numpy()
+        equal = equal & pc.equal(after, before).to_numpy()
+    return bool(greater.all())
 
 
 def _order(rows: pa.Table, keys: Sequence[str]) -> NDArray[np.int64]:
