@@ -97,6 +97,7 @@ class Recipe:
 
 JUDGES = ("lab-qwen-prm-l", "lab-qwen-prm-s")  # the two best, by held-out rollouts
 LONG_RUNS = tuple(p.name for p in PRMS if p.workers)
+MIDDLE = ("lab-llama-ml", "lab-qwen-ml")
 LARGE = ("lab-llama-l", "lab-qwen-l")
 LARGEST = ("lab-llama-xl", "lab-qwen-xl")
 TELLING = (  # pairs that also search with N = 256 on lab-200
@@ -127,7 +128,7 @@ FULL = Recipe(
         *(SearchPlan("lab-200", (256,), (policy,), (prm,)) for policy, prm in TELLING),
         SearchPlan("lab-fresh", (16, 64), LARGE, LONG_RUNS),
         SearchPlan("lab-fresh", (256,), LARGE, JUDGES),
-        SearchPlan("lab-hard", (16, 64), LARGE + LARGEST),
+        SearchPlan("lab-hard", (16, 64), MIDDLE + LARGE + LARGEST),
         SearchPlan("lab-hard", (256,), LARGE, JUDGES),
     ),
 )
