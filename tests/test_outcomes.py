@@ -14,7 +14,7 @@ from tts_utils import answers, store
 from tts_utils.answers.maths import MathProcess
 from tts_utils.problems import load_problems
 from tts_utils.records import SamplingConfig
-from tts_utils.store import files, verdicts
+from tts_utils.store import files, searches, verdicts
 from tts_utils.store.outcomes import read_outcome, searches_in
 from tts_utils.tree_search import TreeSearch
 
@@ -48,6 +48,7 @@ class Blanks(fakes.StepPolicy):
         *(TreeSearch("beam", 16), TreeSearch("dvts", 16), TreeSearch("beam", 6, 2, retire=False)),
         *(TreeSearch("beam", 8, 2, "min"), TreeSearch("beam", 16, distinct=True), TreeSearch("dvts", 9, 3)),
         *(TreeSearch("beam", 16, every=2), TreeSearch("beam", 8, 2, every=40), TreeSearch("particles", 8)),
+        *(TreeSearch("beam", 12, 2, every=3), TreeSearch("particles", 8, resampling="multinomial")),
     ],
     ids=lambda search: search.label,
 )
@@ -67,6 +68,28 @@ def test_an_outcome_is_what_replaying_gives(data, policy, search, limit):
         assert not outcome.pool.correct[:, size:].any() and (outcome.pool.answer_ids[:, size:] == -1).all()
         assert outcome.num_policy_tokens.tolist() == [r.num_policy_tokens for r in results]
         assert outcome.num_prm_tokens.tolist() == [r.num_prm_tokens for r in results]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        *(TreeSearch("beam", 16), TreeSearch("dvts", 16), TreeSearch("beam", 16, every=2)),
+        *(TreeSearch("beam", 12, 2, every=3), TreeSearch("beam", 8, every=40), TreeSearch("particles", 8)),
+        TreeSearch("particles", 8, resampling="multinomial"),
+    ],
+    ids=lambda search: search.label,
+)
+def test_regular_trees_are_read_without_replaying(data, search, monkeypatch):
+    store.fill_searches("toy", fakes.RepeatingSteps(), fakes.ShortSightedPRM(limit=10**6), search, data=data)
+    results = sorted(store.replay(*NAMES, search, data=data), key=lambda result: result.problem_id)
+    monkeypatch.setattr(searches.SearchSource, "replay", forbidden_replay)
+    outcome, pool = read_outcome(*NAMES, search, data=data), store.pool_of(results)
+    assert np.array_equal(outcome.pool.answers, pool.answers)
+    assert np.array_equal(outcome.pool.scores, pool.scores)
+
+
+def forbidden_replay(*args, **kwargs):
+    raise AssertionError("a regular tree is replayed")
 
 
 def test_a_smaller_dvts_is_read_from_a_larger(data):
