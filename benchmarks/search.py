@@ -66,7 +66,7 @@ def check_same(ours: SearchResult, plain: SearchResult) -> None:
     """Fail unless two trees are the same; scores may differ by rounding."""
 
     def facts(node: SearchNode) -> tuple:
-        return tuple(getattr(node, name) for name in SearchNode.__slots__ if name != "score")
+        return tuple(getattr(node, name) for name in SearchNode._fields if name != "score")
 
     different = [(a, b) for a, b in zip(ours.nodes, plain.nodes, strict=False) if facts(a) != facts(b)]
     if different or len(ours.nodes) != len(plain.nodes):

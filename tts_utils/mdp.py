@@ -8,6 +8,7 @@ of a path follow the authors' released code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import get_args
 
 from tts_utils.records import FinishReason, Problem, State
@@ -84,11 +85,19 @@ def transition(state: State, action: str) -> State:
     >>> transition(transition(s, "Add them.\n\n"), "It is \\boxed{5}.").steps
     ('Add them.\n\n', 'It is \\boxed{5}.')
     """
+    return transitions(state, [action])[0]
+
+
+def transitions(state: State, actions: Sequence[str]) -> list[State]:
+    """The states that each of these actions leads to from one state; see :func:`transition`."""
     last = "".join(state.steps[-1:])
-    closed = last.endswith(SEPARATOR) and last.strip() and _cut_at_most_behind(last)
-    if (closed or not last) and action.strip() and _cut_at_most_behind(action):
-        return State(state.problem, (*state.steps, action))  # the usual case: nothing needs to be cut
-    return State(state.problem, state.steps[:-1] + split_steps(last + action))
+    closed = not last or (last.endswith(SEPARATOR) and last.strip() and _cut_at_most_behind(last))
+    return [
+        State(state.problem, (*state.steps, action))  # the usual case: nothing needs to be cut
+        if closed and action.strip() and _cut_at_most_behind(action)
+        else State(state.problem, state.steps[:-1] + split_steps(last + action))
+        for action in actions
+    ]
 
 
 def _cut_at_most_behind(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 FinishReason = Literal["stop", "eos", "length"]
 
@@ -133,9 +133,10 @@ class StepScores:
     too_long: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SearchNode:
+class SearchNode(NamedTuple):
     """One node of a search tree: one step that was sampled, whatever became of it.
+
+    A tuple, as a search makes very many, and a frozen dataclass takes several times as long to make.
 
     Attributes:
         run: which tree of its problem; the subtree's index in DVTS.

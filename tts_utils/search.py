@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from tts_utils import answers, mdp
@@ -201,10 +202,18 @@ def score(
         BadScores: see :func:`tts_utils.protocols.check_scores`.
         ValueError: there is something to score and no PRM.
     """
-    # An identifier is unique within its data set only, so the problem's text is part of the key.
-    keys = [(t.problem.problem_id, t.problem.text, t.steps) for t in trajectories]
-    distinct = {key: t for key, t in zip(keys, trajectories, strict=True) if t.steps}
-    sent = list(distinct.values())
+    place: dict[tuple, int] = {}  # of each distinct trajectory among those sent
+    sent: list[State] = []
+    places: list[int] = []
+    for t in trajectories:
+        if t.steps:
+            # An identifier is unique within its data set only, so the problem's text is part of the key.
+            at = place.setdefault((t.problem.problem_id, t.problem.text, t.steps), len(sent))
+            if at == len(sent):
+                sent.append(t)
+            places.append(at)
+        else:
+            places.append(-1)
     received: list[StepScores] = []
     began = time.perf_counter()
     if sent:
@@ -217,8 +226,8 @@ def score(
     check_scores(sent, received)
     if sent and calls is not None:
         calls.append(Call("score", len(sent), sum(s.num_tokens for s in received), took))
-    by_key = dict(zip(distinct, received, strict=True))
-    return [by_key.get(key, StepScores((), 0)) for key in keys]
+    found = [*received, StepScores((), 0)]  # the last one for what was not sent
+    return [found[at] for at in places]
 
 
 def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingConfig, calls: list[Call]):
@@ -254,4 +263,4 @@ def _sample_all(requests: list[Sample], policy: Policy | None, config: SamplingC
 
 def _score_all(requests: list[Score], prm: PRM | None, calls: list[Call]):
     flat = iter(score(prm, [t for r in requests for t in r.trajectories], calls))
-    return iter([[next(flat) for _ in r.trajectories] for r in requests])
+    return iter([list(islice(flat, len(r.trajectories))) for r in requests])

@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +36,6 @@ from tts_utils.tree_search import TreeSearch
 
 if TYPE_CHECKING:
     from tts_utils.protocols import PRM, Policy
-
-_COLUMNS = [name for name in SearchNode.__slots__ if name != "score"]
-_cells = attrgetter(*_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,9 +410,10 @@ def _some_trees(tree_search: TreeSearch, count: int) -> TreeSearch:
 
 
 def _row(problem_id: str, node: SearchNode) -> dict[str, Any]:
-    row = dict(zip(_COLUMNS, _cells(node), strict=True))
+    row: dict[str, Any] = dict(zip(SearchNode._fields, node, strict=True))
     row["problem_id"] = problem_id
-    row["score"] = math.nan if node.score is None else node.score
+    if node.score is None:
+        row["score"] = math.nan
     return row
 
 

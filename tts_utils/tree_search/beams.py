@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tts_utils import mdp
@@ -43,7 +44,8 @@ def grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepSc
         # without a candidate, or all its steps were cut (3), it closes: it retires as it stood, with finish
         # reason "length" and no answer. No further try is made for length: other steps from there are hardly
         # shorter. (The code ends a path whose steps were cut too; it has no limit of the PRM.)
-        readable = {live[step.beam].text for step in whole if not known[step.path.text].too_long}
+        beams = {step.beam for step in whole if not known[step.path.text].too_long}
+        readable = {live[beam].text for beam in beams}
         done += [path._replace(finish_reason="length") for path in live if path.text not in readable]
         ways = [
             scored(step, known[step.path.text], search.how, passed)
@@ -54,7 +56,7 @@ def grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepSc
         # (1) The best are taken over the candidates of all beams together, by PRM-Last of the path so far
         # (paper and code agree). The sort is stable, so ties go to the first seen: the better parent, then
         # the lower sample index.
-        ranked = sorted(ended + candidates, key=lambda path: -path.value)
+        ranked = sorted(ended + candidates, key=attrgetter("value"), reverse=True)
         kept = ranked[: search.num_kept - len(done)]
         winners = {path.node for path in kept}
         tree.log(
@@ -83,7 +85,7 @@ def _walk(
     (3) A walk with a step that was cut by the token limit never competes.
     """
     steps = yield from expand(tree, live, search.branching, search.max_depth)
-    tips = sorted((step for step in steps if not step.cut), key=lambda step: step.beam)
+    tips = sorted((step for step in steps if not step.cut), key=attrgetter("beam"))
     for _ in range(search.every - 1):
         going = [tip for tip in tips if not tip.path.finished]
         if not going:

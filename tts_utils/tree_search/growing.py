@@ -44,6 +44,9 @@ class Path(NamedTuple):
     value: float = -1.0  # a path without steps comes behind every score
 
 
+_NOT_SCORED = Path._fields.index("scores")
+
+
 class Step(NamedTuple):
     """One step that was sampled: from which path, with what index, and the path it makes (not scored yet)."""
 
@@ -70,10 +73,10 @@ class Tree:
     read: set[str] = field(default_factory=set)
     count: int = 0  # steps sampled so far, logged or not
 
-    def number(self) -> int:
-        """The number of the next node."""
-        self.count += 1
-        return self.count - 1
+    def numbers(self, n: int) -> range:
+        """The numbers of the next n nodes."""
+        self.count += n
+        return range(self.count - n, self.count)
 
     def draw(self, path: Path, n: int) -> Sample:
         used = self.drawn.get(path.text, 0)
@@ -86,27 +89,17 @@ class Tree:
         winners = {path.node for path in kept}
         for step in steps:
             path = by_node.get(step.path.node, step.path)
-            has_score = bool(path.state.steps) and path.node in by_node
             # The tokens stand at the first of equal texts; a step that was only passed by was not read for.
-            charged = has_score and path.num_prm_tokens > 0 and path.text not in self.read
+            charged = path.num_prm_tokens > 0 and path.text not in self.read
             if charged:
                 self.read.add(path.text)
-            self.nodes.append(
-                SearchNode(
-                    run=self.run,
-                    node=path.node,
-                    parent=step.parent.node,
-                    depth=path.depth,
-                    sample=step.sample,
-                    text=step.continuation.text,
-                    num_tokens=step.continuation.num_tokens,
-                    finish_reason=step.continuation.finish_reason,
-                    score=path.scores[-1] if has_score else None,
-                    num_prm_tokens=path.num_prm_tokens if charged else 0,
-                    kept=path.node in winners,
-                    finished=path.finished,
-                )
-            )
+            said, score = step.continuation, path.scores[-1] if path.scores else None
+            num_prm_tokens = path.num_prm_tokens if charged else 0
+            wins = path.node in winners
+            # By place, as names take longer, for every node.
+            place = self.run, path.node, step.parent.node, path.depth, step.sample
+            what = said.text, said.num_tokens, said.finish_reason
+            self.nodes.append(SearchNode._make((*place, *what, score, num_prm_tokens, wins, path.finished)))
 
     def result(self, problem: Problem, paths: Sequence[Path]) -> SearchResult:
         """What the search ends with: these paths as completions, all nodes, and the tokens they cost."""
@@ -137,9 +130,9 @@ def expand(
         requests = [tree.draw(live[i], branching) for i in beams]
         received = yield list(requests)
         for i, request, continuations in zip(beams, requests, received, strict=True):
-            for sample, continuation in enumerate(continuations, start=request.first):
-                path = extend(live[i], continuation, tree.number(), max_depth)
-                steps.append(Step(live[i], i, sample, continuation, path))
+            paths = extend(live[i], continuations, tree.numbers(request.n), max_depth)
+            made = enumerate(zip(continuations, paths, strict=True), start=request.first)
+            steps += [Step(live[i], i, sample, step, path) for sample, (step, path) in made]
     return steps
 
 
@@ -148,27 +141,25 @@ def first_of_equals(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if first[step.path.text] is step]
 
 
-def extend(parent: Path, step: Continuation, node: int, max_depth: int) -> Path:
-    depth, reason = parent.depth + 1, step.finish_reason
-    at = step.text.find(mdp.SEPARATOR)
-    one_step = at == len(step.text) - len(mdp.SEPARATOR) if at >= 0 else reason != "stop"
-    if not one_step:
-        raise BadContinuations(
-            f"problem {parent.state.problem.problem_id!r}, depth {depth}: the policy was asked to stop after "
-            f"{mdp.SEPARATOR!r}, and returned {step.text[:60]!r} with finish reason {reason!r}; a step has "
-            'that separator at its end and nowhere else, unless the policy ended it ("eos") or it was cut '
-            '("length")'
-        )
-    state = mdp.transition(parent.state, step.text)
-    return Path(
-        state=state,
-        text=parent.text + step.text,
-        node=node,
-        depth=depth,
-        num_tokens=parent.num_tokens + step.num_tokens,
-        finish_reason=reason,
-        finished=reason != "length" and (depth >= max_depth or mdp.is_terminal(state, reason, max_depth)),
-    )
+def extend(parent: Path, steps: Sequence[Continuation], nodes: Sequence[int], max_depth: int) -> list[Path]:
+    """The paths that these steps make of one path, not scored yet."""
+    depth, paths = parent.depth + 1, []
+    states = mdp.transitions(parent.state, [step.text for step in steps])
+    for step, state, node in zip(steps, states, nodes, strict=True):
+        text, reason = step.text, step.finish_reason
+        at = text.find(mdp.SEPARATOR)
+        one_step = at == len(text) - len(mdp.SEPARATOR) if at >= 0 else reason != "stop"
+        if not one_step:
+            raise BadContinuations(
+                f"problem {parent.state.problem.problem_id!r}, depth {depth}: the policy was asked to stop "
+                f"after {mdp.SEPARATOR!r}, and returned {text[:60]!r} with finish reason {reason!r}; a step "
+                'has that separator at its end and nowhere else, unless the policy ended it ("eos") or it '
+                'was cut ("length")'
+            )
+        over = reason != "length" and (depth >= max_depth or mdp.is_terminal(state, reason, max_depth))
+        num_tokens = parent.num_tokens + step.num_tokens
+        paths.append(Path(state, parent.text + text, node, depth, num_tokens, reason, over))
+    return paths
 
 
 def read(paths: Sequence[Path], known: dict[str, StepScores]) -> Generator[list[Request], list[Answer], None]:
@@ -194,17 +185,9 @@ def scored(step: Step, read: StepScores, how: str, passed: dict[str, float]) -> 
             # the same number where text was added that is no step of its own (nothing, or a blank): then the
             # last is replaced.
             scores = (*scores[: count - 1], passed.setdefault(path.text, read.scores[count - 1]))
-            path = Path(  # said in full, as _replace takes longer, for every node
-                state=path.state,
-                text=path.text,
-                node=path.node,
-                depth=path.depth,
-                num_tokens=path.num_tokens,
-                finish_reason=path.finish_reason,
-                finished=path.finished,
-                scores=scores,
-                num_prm_tokens=read.num_tokens if one is step else 0,
-                value=scores[-1] if how == "last" else aggregate(scores, how),
-            )
+            value = scores[-1] if how == "last" else aggregate(scores, how)
+            # By place, as _replace takes longer, for every node: scores, num_prm_tokens and value come last.
+            num_tokens = read.num_tokens if one is step else 0
+            path = Path._make((*path[:_NOT_SCORED], scores, num_tokens, value))
         paths.append(path)
     return paths
