@@ -1,12 +1,16 @@
-"""The order of the tests, and no limits by the clock.
+"""The order of the tests, no limits by the clock, and less work for the garbage collector.
 
 Those that run a lesson's notebook come first, lesson by lesson. So each notebook runs once, however many
 processes share the tests: they divide them in this order, and one that has nothing left takes others' last
 tests. Hypothesis measures no example by the clock, which says more of a shared machine than of the code.
+
+Libraries and tests are a million objects that live to the end. The collector would walk through them again
+and again: it is off while they are gathered, and leaves them alone afterwards.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -28,6 +32,15 @@ def lesson_of(item: pytest.Item) -> str:
         return path.name[:2]
     named = re.search(r"lesson_(\d+)", item.name)
     return f"{int(named[1]):02}" if named else params.get("lesson", "99")
+
+
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,5 +1,6 @@
 """Text that attacks its reader: the grader answers in time, the store keeps it, a page shows it."""
 
+import functools
 import json
 import shutil
 import subprocess
@@ -155,12 +156,22 @@ def inspected(text: str) -> tuple[alt.LayerChart, alt.LayerChart]:
     )
 
 
+MARKS = ("<script", "</script", "<!--")
+
+
+@functools.cache
+def marks_of_harmless_pages() -> list[list[int]]:
+    """How often each of the marks stands in the pages of a text that has none."""
+    return [[chart.to_html().lower().count(mark) for mark in MARKS] for chart in inspected("harmless")]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_page_with_the_text_has_only_its_own_scripts(name):
-    for chart, harmless in zip(inspected(HOSTILE[name]), inspected("harmless"), strict=True):
-        page, expected = chart.to_html().lower(), harmless.to_html().lower()
-        for mark in ("<script", "</script", "<!--"):
-            assert page.count(mark) == expected.count(mark), mark
+    for chart, expected in zip(inspected(HOSTILE[name]), marks_of_harmless_pages(), strict=True):
+        page = chart.to_html().lower()
+        assert dict(zip(MARKS, map(page.count, MARKS), strict=True)) == dict(
+            zip(MARKS, expected, strict=True)
+        )
         page.encode("utf-8")  # it can be written
 
 

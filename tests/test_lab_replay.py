@@ -22,10 +22,11 @@ def test_the_draws_are_those_of_the_stream_with_the_test_problems_among_them():
     assert [d.signature for d in islice(training_draws(3), 4000)] == everything
 
 
-def test_occurrences_are_those_that_a_plain_search_of_the_stream_finds():
-    found = occurrences(Stream("x", 11, 20_000))
+@pytest.mark.parametrize("count", [4_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_occurrences_are_those_that_a_plain_search_of_the_stream_finds(count):
+    found = occurrences(Stream("x", 11, count))
     forbidden = {signature(p) for p in test_set()}
-    plain = [signature(p) in forbidden for p in islice(training_stream(11, frozenset()), 20_000)]
+    plain = [signature(p) in forbidden for p in islice(training_stream(11, frozenset()), count)]
     assert found["lab-500"] == sum(plain) > 0
     assert found["reader"] == "x"
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests import fakes
+from tests import apart, fakes
 from tts_utils import mdp, store
 from tts_utils.protocols import BadScores
 from tts_utils.records import SamplingConfig
@@ -311,32 +310,19 @@ def test_a_crash_at_any_change_of_a_file_is_mended(tmp_path, after):
     assert crashes >= 10
 
 
-PROGRAM = """
-import sys
-from tests import fakes
-from tts_utils import cli, policies
-seconds = float(sys.argv.pop())
-policies.load_policy = lambda name, **options: fakes.Slow(name=name, seconds=seconds)
-cli.app()
-"""
+def start(data: Path, *words: str, seconds: float) -> apart.Apart:
+    """``tts sample`` of the toy problems in a process of its own."""
+    arguments = ["sample", "--policy", "fake-policy", "--dataset", "toy", *words]
+    printed = data.parent / f"printed-{next(COUNT)}"
+    return apart.start(arguments, data, printed, seconds)
 
 
-def start(data: Path, *words: str, seconds: float) -> subprocess.Popen:
-    root = Path(__file__).resolve().parent.parent
-    arguments = ["sample", "--policy", "fake-policy", "--dataset", "toy", *words, str(seconds)]
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *arguments],
-        env=os.environ | {"TTS_DATA": str(data), "OMP_NUM_THREADS": "1"},
-        cwd=root,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+COUNT = itertools.count()
 
 
-def wait_for_parts(data: Path, process: subprocess.Popen, count: int) -> None:
+def wait_for_parts(data: Path, run: apart.Apart, count: int) -> None:
     limit = time.monotonic() + 120
-    while process.poll() is None and len(list(TABLE.parts(data).glob("[!.]*.parquet"))) < count:
+    while run.process.is_alive() and len(list(TABLE.parts(data).glob("[!.]*.parquet"))) < count:
         assert time.monotonic() < limit, "the process stores nothing"
         time.sleep(0.002)
 
@@ -346,18 +332,16 @@ def test_killed_at_three_random_moments_then_resumed_is_the_same_to_the_byte(dat
     moments = random.Random()
     words = ("--n", "20", "--batch-size", "2")  # 50 batches
     for round_ in range(3):
-        process = start(data, *words, seconds=0.02)
-        wait_for_parts(data, process, 12 * round_ + 1)
+        run = start(data, *words, seconds=0.02)
+        wait_for_parts(data, run, 12 * round_ + 1)
         time.sleep(moments.uniform(0, 0.15))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+        run.process.kill()
+        assert run.end() == -signal.SIGKILL, "it had ended before it was killed"
     kept = len(table_files.load(TABLE, data))
     assert 0 < kept < 100
-    process = start(data, *words, seconds=0)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert f"100 rows, {100 - kept} of them new" in out
+    run = start(data, *words, seconds=0)
+    assert run.end() == 0, run.text
+    assert f"100 rows, {100 - kept} of them new" in run.text
     assert TABLE.path(data).read_bytes() == fill(make_data(tmp_path / "other"), 20).path.read_bytes()
     assert not TABLE.parts(data).exists() and store.verify(data) == []
 
@@ -365,10 +349,9 @@ def test_killed_at_three_random_moments_then_resumed_is_the_same_to_the_byte(dat
 def test_two_processes_share_one_table(data, tmp_path):
     words = ("--n", "20", "--batch-size", "2")
     both = [start(data, *words, seconds=0.02) for _ in range(2)]
-    outs = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outs
+    assert [run.end() for run in both] == [0, 0], [run.text for run in both]
     # Every batch was made by one of them, once.
-    assert sum(int(re.search(r"(\d+) of them new", out)[1]) for out, _ in outs) == 100
+    assert sum(int(re.search(r"(\d+) of them new", run.text)[1]) for run in both) == 100
     assert TABLE.path(data).read_bytes() == fill(make_data(tmp_path / "other"), 20).path.read_bytes()
     assert store.verify(data) == []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from tts_utils.records import Problem
 
@@ -145,6 +146,7 @@ def _derive(
     return value, matches, a[2] | b[2] | matches
 
 
+@lru_cache(maxsize=1 << 16)  # samples of one problem write the same sums
 def parse(text: str) -> Expression:
     """Parse ``2 * (3 + 4)`` into ``("*", 2, ("+", 3, 4))``; ValueError on anything else.
 

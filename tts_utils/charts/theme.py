@@ -207,34 +207,25 @@ def _harmless(part: Any) -> Any:
 
 def dress(chart: Any, description: str, bottom: int = 5) -> Any:
     """The look of every chart, what a screen reader says of it, and a menu that saves the picture."""
-    chart = _harmless(chart)
+    chart = _harmless(chart)  # a copy, so that its properties can be set: Altair's methods copy it for each
     actions = {"export": True, "source": False, "compiled": False, "editor": False}
-    return (
-        chart.properties(
-            description=inert(description),
-            padding={"left": 5, "top": 5, "right": 8, "bottom": bottom},
-            usermeta={"embedOptions": {"renderer": "svg", "actions": actions}},
-        )
-        .configure(background="transparent", font="system-ui, sans-serif")
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK,
-            titleColor=INK,
+    text = {"labelColor": INK, "titleColor": INK, "titleFontSize": 12, "titleFontWeight": "normal"}
+    chart.description = inert(description)
+    chart.padding = {"left": 5, "top": 5, "right": 8, "bottom": bottom}
+    chart.usermeta = {"embedOptions": {"renderer": "svg", "actions": actions}}
+    chart.config = alt.Config(
+        background="transparent",
+        font="system-ui, sans-serif",
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            **text,
             domainColor=GRID,
             tickColor=GRID,
             gridColor=GRID,
             gridOpacity=0.25,
             labelFontSize=11,
-            titleFontSize=12,
-            titleFontWeight="normal",
-        )
-        .configure_legend(
-            labelColor=INK,
-            titleColor=INK,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            labelLimit=170,
-        )
-        .configure_title(color=INK)
+        ),
+        legend=alt.LegendConfig(**text, labelFontSize=12, labelLimit=170),
+        title=alt.TitleConfig(color=INK),
     )
+    return chart
