@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import re
+import subprocess
+import sys
 import time
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -244,6 +246,30 @@ def test_something_is_said_at_once_and_then_again_without_a_batch_ending():
         time.sleep(0.15)
     assert said[0].startswith("long: 0 s: loading") and len(said) >= 3
     assert "2 of 4 trees (50 %), about" in said[-1]
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_the_first_word_comes_before_anything_slow_is_imported(data, words):
+    """By the order of a line and of imports, so that no clock decides; a first word is due within 5 s."""
+    (data / "r.toml").write_text(
+        'name = "r"\ndataset = "toy"\n[[policies]]\nname = "absent"\n[[methods]]\nmethod = "greedy"\n'
+    )
+    command = [sys.executable, "-X", "importtime", "-m", "tts_utils.cli", "run", str(data / "r.toml"), *words]
+    ran = subprocess.run(
+        command,
+        env=os.environ | {"TTS_DATA": str(data)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    before, said, after = ran.stdout.partition("r: looking at what is stored of toy")
+    slow = ("torch", "transformers", "vllm", "ray", "scipy", "datasets", "altair")
+    loaded = {line.split("|")[-1].strip() for line in before.splitlines() if line.startswith("import time")}
+    assert said and "pandas" in loaded  # that imports are seen at all
+    assert not loaded.intersection(slow)
+    if words == ["--dry-run"]:
+        assert "r: 1 tables of toy" in after
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import apart, fakes
-from tts_utils import mdp, store
+from tts_utils import hashes, mdp, store
 from tts_utils.protocols import BadScores
 from tts_utils.records import SamplingConfig
 from tts_utils.store import DamagedTable, ForeignTable, PoolTooSmall, StoreError, StoreMiss, Table, manifest
@@ -872,3 +872,49 @@ def test_a_damaged_manifest_is_named(data):
         (data / manifest.NAME).write_text(text)
         with pytest.raises(StoreError, match=r"manifest\.json is damaged"):
             read(data)
+
+
+# --- beside other processes
+
+
+def test_a_table_that_another_process_compacts_meanwhile_is_counted_and_listed(data, monkeypatch):
+    """Its parts are listed, and gone as they are opened: what drives a cluster looks all the time."""
+    with monkeypatch.context() as patched:
+        patched.setattr(table_files, "compact", lambda table, data: table.path(data))
+        patched.setattr(store.verdicts, "settle_samples", lambda *facts: None)
+        fill(data)
+    compact = table_files.compact
+    for look, wanted in (
+        (lambda: table_files.stored_rows(TABLE, data), 20),
+        (lambda: table_files.stored(data, "samples", "toy"), [TABLE]),
+        (lambda: "problems_sha256" in table_files.sources(TABLE, data), True),
+    ):
+        opened = table_files.check_file
+
+        def check_file(path, table=None, opened=opened):
+            if path.parent.suffix == ".parts" and path.exists():
+                monkeypatch.setattr(table_files, "check_file", opened)
+                compact(TABLE, data)
+            return opened(path, table)
+
+        shutil.copytree(data, data.with_name("before"), dirs_exist_ok=True)
+        monkeypatch.setattr(table_files, "check_file", check_file)
+        assert look() == wanted
+        assert not TABLE.parts(data).exists()
+        shutil.rmtree(data)
+        shutil.move(data.with_name("before"), data)
+
+
+def test_a_file_that_another_process_replaces_while_it_is_hashed_is_not_damaged(data, monkeypatch):
+    fill(data)
+    real, turns = hashes.sha256_of, []
+
+    def sha256_of(path):
+        if len(turns) < 2 and path == TABLE.path(data):
+            turns.append(path)
+            fill(data, n=4 + len(turns))
+        return real(path)
+
+    monkeypatch.setattr(hashes, "sha256_of", sha256_of)
+    hashes.checked(TABLE.path(data), data)
+    assert len(turns) == 2

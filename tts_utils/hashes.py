@@ -108,9 +108,12 @@ def checked(path: Path, data: Path) -> Path:
     """
     listed = entries(data).get(path.relative_to(data).as_posix())
     if listed is not None and digest(path) not in (listed["sha256"], listed.get("next_sha256")):
-        # Another process may have written both meanwhile; and a file is hashed anew before it is refused.
-        listed = _read_manifest(data / MANIFEST)[0].get(path.relative_to(data).as_posix(), listed)
-        if sha256_of(path) not in (listed["sha256"], listed.get("next_sha256")):
+        # Another process may write both meanwhile: what is there now must be listed before or after a look.
+        looks = [_read_manifest(data / MANIFEST)[0]]
+        found = sha256_of(path)
+        looks.append(_read_manifest(data / MANIFEST)[0])
+        name = path.relative_to(data).as_posix()
+        if not any(found in (e["sha256"], e.get("next_sha256")) for look in looks if (e := look.get(name))):
             raise DamagedFile(
                 f"{path} is not the file that {data / MANIFEST} lists (its sha256 differs); restore both "
                 "(git checkout, or tts fetch), or note the change with tts_utils.store.record_files"

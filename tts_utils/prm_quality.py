@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 NONE = -1
 """The place of the first wrong step where no step is wrong."""
@@ -148,6 +147,8 @@ def auc(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
     >>> auc(np.array([0.9, 0.5, 0.5]), np.array([True, True, False]))
     0.75
     """
+    from scipy.stats import rankdata  # half of what every command would import before its first word
+
     num_right, num_wrong = int(right.sum()), int((~right).sum())
     if not num_right or not num_wrong:
         return float("nan")

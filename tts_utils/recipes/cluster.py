@@ -8,7 +8,8 @@ system that all workers see and that knows file locks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,37 +45,60 @@ def run_on_ray(
         say: receives a line when a worker has finished.
 
     Raises:
-        BackendError: Ray is not installed or there is no cluster at the address; or a worker failed with an
-            error of its own, which the message holds. What was finished is stored.
+        BackendError: Ray is not installed or does not start, there is no cluster at the address, or this
+            machine lacks the GPUs that a worker asks for; or a worker failed with an error of its own, which
+            the message holds. What was finished is stored.
     """
     if workers < 1:
         raise BackendError(f"workers must be at least 1, got {workers}")
-    try:
-        import ray
-    except ModuleNotFoundError as exc:
-        raise BackendError(
-            'several machines need Ray, which is not installed: pip install "tts-utils[cluster]"'
-        ) from exc
-    try:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
-    except ConnectionError as exc:
-        raise BackendError(f"there is no Ray cluster at {address!r}: {exc}") from exc
-    try:
-        task = ray.remote(num_gpus=gpus, max_retries=RETRIES)(_work)
-        waiting: list[Any] = [task.remote(recipe, str(data)) for _ in range(workers)]
-        say(f"{workers} workers are starting")
-        num_problems = len(load_problems(recipe.dataset, data=data))
-        with Progress("row", title=recipe.name, say=say) as progress:
+    say(f"{recipe.name}: {'asking the Ray cluster at ' + address if address else 'starting Ray here'}")
+    with Progress("row", title=recipe.name, say=say) as progress:
+        ray = _started(workers, address)
+        try:
+            say(_room(ray.cluster_resources(), workers, gpus, address))
+            task = ray.remote(num_gpus=gpus, max_retries=RETRIES)(_work)
+            waiting: list[Any] = [task.remote(recipe, str(data)) for _ in range(workers)]
+            num_problems = len(load_problems(recipe.dataset, data=data))
             while waiting:
                 finished, waiting = ray.wait(waiting, num_returns=1, timeout=LOOK)
                 for worker in finished:
                     say(f"a worker has finished, {len(waiting)} at work; it filled {ray.get(worker)} tables")
                 todo = jobs(recipe, num_problems, data)
                 progress(sum(job.stored for job in todo), sum(job.wanted for job in todo))
-    except ray.exceptions.RayError as exc:
-        raise BackendError(f"a worker failed: {exc}") from exc
-    finally:
-        ray.shutdown()
+        except ray.exceptions.RayError as exc:
+            raise BackendError(f"a worker failed: {getattr(exc, 'cause', None) or exc}") from exc
+        finally:
+            ray.shutdown()
+
+
+def _started(workers: int, address: str | None):
+    """Ray, once it runs."""
+    try:
+        import ray
+    except ModuleNotFoundError as exc:
+        raise BackendError(
+            'several machines need Ray, which is not installed: pip install "tts-utils[cluster]"'
+        ) from exc
+    # Ray runs no more tasks at once than a machine has cores; here as many run as are asked for.
+    here = {} if address else {"num_cpus": max(workers, os.cpu_count() or 1)}
+    try:
+        ray.init(address=address or "local", log_to_driver=False, include_dashboard=False, **here)
+    except Exception as exc:  # ConnectionError, and a plain Exception where starting takes it too long
+        what = f"there is no Ray cluster at {address!r}" if address else "Ray does not start on this machine"
+        raise BackendError(f"{what}: {exc}") from exc
+    return ray
+
+
+def _room(has: Mapping[str, float], workers: int, gpus: float, address: str | None) -> str:
+    """How many workers a cluster can run at once, in words; BackendError where this machine can run none."""
+    room = int(min(has.get("CPU", 0), has.get("GPU", 0) / gpus if gpus else workers))
+    if room >= workers:
+        return f"{workers} workers are starting"
+    there = f"{has.get('CPU', 0):g} and {has.get('GPU', 0):g}"
+    lacks = f"each asks for a core and {gpus:g} GPUs, and there are {there}"
+    if room < 1 and not address:
+        raise BackendError(f"no worker can start: {lacks}; leave --gpus out, or see tts doctor")
+    return f"{max(room, 0)} of {workers} workers are starting, the others when there is room: {lacks}"
 
 
 def _work(recipe: Recipe, data: str) -> int:

@@ -92,10 +92,11 @@ def run(
         finished before is stored; the same recipe goes on from there.
     """
     loaded = loaded or Loaded()
-    problems = load_problems(recipe.dataset, data=data) if problems is None else problems
-    device = device or devices.found()
-    todo = [job for job in jobs(recipe, len(problems), data) if not job.is_done and only(job)]
-    check(todo, device)
+    with Progress(title=recipe.name, say=say):  # rows of many large tables are counted
+        problems = load_problems(recipe.dataset, data=data) if problems is None else problems
+        device = device or devices.found()
+        todo = [job for job in jobs(recipe, len(problems), data) if not job.is_done and only(job)]
+        check(todo, device)
     done = []
     for job in todo:
         loaded.make_room(job, device)

@@ -16,7 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,7 +109,12 @@ def check_file(path: Path, table: Table | None = None) -> pq.ParquetFile:
 
 def sources(table: Table, data: Path) -> dict[str, str]:
     """The hashes of problems and models that a table was filled from, as far as they were known."""
-    return {key: value for path in _files(table, data) for key, value in sources_of(check_file(path)).items()}
+
+    def read() -> dict[str, str]:
+        files = [check_file(path) for path in _files(table, data)]
+        return {key: value for file in files for key, value in sources_of(file).items()}
+
+    return _beside_others(read)
 
 
 def check_agreement(samples: Table, made_of_them: Table, data: Path) -> None:
@@ -149,16 +154,15 @@ def load(
     folders = data_folder.layers(data)
     for folder in folders:
         _check_hash(table, folder)
-    for attempt in range(3):
-        try:
-            groups = [group for folder in folders if (group := _files_in(folder, table))]
-            if sources is None and len(groups) > 1:  # what is shipped may have changed under one's own rows
-                sources = sources_of(check_file(groups[-1][0], table))
-            rows = _read(table, [path for group in groups for path in group], sources, columns)
-            break
-        except FileNotFoundError:  # another process has compacted the table meanwhile
-            if attempt == 2:
-                raise
+
+    def read() -> pa.Table:
+        groups = [group for folder in folders if (group := _files_in(folder, table))]
+        known = sources
+        if known is None and len(groups) > 1:  # what is shipped may have changed under one's own rows
+            known = sources_of(check_file(groups[-1][0], table))
+        return _read(table, [path for group in groups for path in group], known, columns)
+
+    rows = _beside_others(read)
     return merge.in_order(rows, KEYS[table.kind])
 
 
@@ -309,10 +313,14 @@ def compact(table: Table, data: Path) -> Path:
 
 def stored_rows(table: Table, data: Path) -> int:
     """How many rows of a table are stored; one that two processes stored, or a kill left twice, is one."""
-    paths = _files(table, data)
-    if len(paths) > 1:
-        return load(table, data, columns=KEYS[table.kind]).num_rows
-    return sum(check_file(path, table).metadata.num_rows for path in paths)
+
+    def count() -> int:
+        paths = _files(table, data)
+        if len(paths) > 1:
+            return load(table, data, columns=KEYS[table.kind]).num_rows
+        return sum(check_file(path, table).metadata.num_rows for path in paths)
+
+    return _beside_others(count)
 
 
 def is_open(table: Table, data: Path) -> bool:
@@ -332,25 +340,40 @@ def stored(data: Path, kind: str, dataset: str, policy: str = "", prm: str = "")
         DamagedTable, ForeignTable: a file among them cannot be read or names no configuration.
     """
     within = folder_of(kind, dataset, policy, prm)
-    found = {}
-    for layer in data_folder.layers(data):
-        for path in sorted((layer / within).rglob("*.parquet")):
-            if path.name.startswith("."):
-                continue
-            table = table_of_file(check_file(path))
-            begun = path.parent.suffix == ".parts"
-            if table.path(layer) != (path.parent.with_suffix(".parquet") if begun else path):
-                raise ForeignTable(
-                    f"{path} holds another table than its name says: {to_json(table.config)}; "
-                    f"it belongs at {table.relative}"
-                )
-            found[table.relative] = table
-    return [found[name] for name in sorted(found)]
+
+    def look() -> list[Table]:
+        found = {}
+        for layer in data_folder.layers(data):
+            for path in sorted((layer / within).rglob("*.parquet")):
+                if path.name.startswith("."):
+                    continue
+                table = table_of_file(check_file(path))
+                begun = path.parent.suffix == ".parts"
+                if table.path(layer) != (path.parent.with_suffix(".parquet") if begun else path):
+                    raise ForeignTable(
+                        f"{path} holds another table than its name says: {to_json(table.config)}; "
+                        f"it belongs at {table.relative}"
+                    )
+                found[table.relative] = table
+        return [found[name] for name in sorted(found)]
+
+    return _beside_others(look)
 
 
 def folder_of(kind: str, dataset: str, policy: str = "", prm: str = "") -> str:
     """The folder of the tables of a kind, relative to a data directory."""
     return "/".join([kind, *(slug(name) for name in (dataset, policy, prm) if name)])
+
+
+T = TypeVar("T")
+
+
+def _beside_others(read: Callable[[], T]) -> T:
+    """What ``read`` gives; once more where a file it listed was gone, as another process compacts a table."""
+    for _ in range(2):
+        with contextlib.suppress(FileNotFoundError):
+            return read()
+    return read()
 
 
 def _files(table: Table, data: Path) -> list[Path]:
