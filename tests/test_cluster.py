@@ -21,7 +21,7 @@ from tts_utils.store import files as table_files
 ROOT = Path(__file__).resolve().parent.parent
 RECIPE = """
 name = "shared"
-dataset = "lab-30"
+dataset = "mine"
 limit = 8
 policies = [{ name = "lab-llama-s" }]
 prms = [{ name = "lab-skywork-s" }]
@@ -152,7 +152,7 @@ class Run:
 
     def __init__(self, recipe: Path, own: Path, *words: str) -> None:
         (own / "problems").mkdir(parents=True)
-        (own / "problems" / "lab-30.jsonl").write_text(as_jsonl(load_problems("lab-30")))
+        (own / "problems" / "mine.jsonl").write_text(as_jsonl(load_problems("lab-30")))
         self.own, self.said, self._began = own, own / "said.txt", time.monotonic()
         with open(self.said, "w") as file:
             command = [sys.executable, "-m", "tts_utils.cli", "run", str(recipe), *words]
@@ -176,7 +176,7 @@ class Run:
         return {
             table.relative: table_files.to_frame(table_files.load(table, self.own))
             for kind in ("samples", "step_scores", "searches")
-            for table in table_files.stored(self.own, kind, "lab-30")
+            for table in table_files.stored(self.own, kind, "mine")
         }
 
 

@@ -12,6 +12,9 @@ from tts_utils.protocols import BackendError
 LOADERS_OWN = ("name_or_path", "name", "backend", "server_url")
 """Arguments of ``load_policy`` and ``load_prm`` that are no options of a backend."""
 
+REVISIONS = ("revision", "tokenizer_revision")
+"""Options that are set by the Hub id, whatever the backend."""
+
 
 class Kind(NamedTuple):
     """What an option's value must be, in words and as a check."""
@@ -88,8 +91,9 @@ def check_options(
         BackendError: naming the option, its value and what would do.
     """
     for key, value in options.items():
-        if key in own:
-            raise BackendError(f"backend {backend!r} sets {key} itself; leave out {key}={value!r}")
+        if key in (*own, *REVISIONS):
+            behind = "; a revision stands behind the Hub id, as in org/name@v1.0" * key.endswith("revision")
+            raise BackendError(f"backend {backend!r} sets {key} itself; leave out {key}={value!r}{behind}")
         if key not in known and not others:
             raise BackendError(f"backend {backend!r} takes no option {key!r}; it takes {', '.join(known)}")
         if key in known and not known[key].fits(value):

@@ -67,7 +67,8 @@ def load_config(source: str):
     from transformers import AutoConfig
 
     with reading(source):
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        place, revision = pinned(source)
+        config = AutoConfig.from_pretrained(place, **revision, trust_remote_code=False)
         parts = [config, *(getattr(config, name, None) for name in config.sub_configs)]
         for attribute in ("_attn_implementation", "_experts_implementation"):
             named = [str(getattr(part, attribute, None) or "") for part in parts]
@@ -93,10 +94,11 @@ def load_tokenizer(source: str):
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     with reading(source):
-        declared = get_tokenizer_config(source).get("tokenizer_class")
+        place, revision = pinned(source)
+        declared = get_tokenizer_config(place, **revision).get("tokenizer_class")
         if declared in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-            return PreTrainedTokenizerFast.from_pretrained(source)
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            return PreTrainedTokenizerFast.from_pretrained(place, **revision)
+        return AutoTokenizer.from_pretrained(place, **revision, trust_remote_code=False)
 
 
 def refuse_pickles(source: str) -> None:
@@ -146,14 +148,30 @@ def encodable(text: str) -> str:
 
 
 def find_model(name_or_path: str) -> str:
-    """Where a model lies: the folder of a shipped one, a local folder, or the Hub id as it is."""
+    """Where a model lies: the folder of a shipped one, a local folder, or the Hub id as it is.
+
+    A Hub id may name a revision, as in "org/name@v1.0"; see :func:`pinned`.
+
+    Raises:
+        UnknownModel: there is no such folder, and it is no Hub id; or a revision is asked of a folder.
+    """
     stored = [layer / "models" for layer in layers()]
-    for folder in (*(models / name_or_path for models in stored), Path(name_or_path)):
-        if (folder / "config.json").is_file():
-            for path in sorted(folder.iterdir()):
-                checked_where_listed(path)
-            return str(folder)
-    if name_or_path.count("/") == 1 and not name_or_path.startswith((".", "/")):
+
+    def folder_of(name: str) -> Path | None:
+        places = (*(models / name for models in stored), Path(name))
+        return next((place for place in places if (place / "config.json").is_file()), None)
+
+    if folder := folder_of(name_or_path):
+        for path in sorted(folder.iterdir()):
+            checked_where_listed(path)
+        return str(folder)
+    hub_id, at, revision = name_or_path.partition("@")
+    if at and (folder := folder_of(hub_id)):
+        raise UnknownModel(
+            f"{name_or_path!r} asks for revision {revision!r} of {folder}, which is a folder: only models "
+            "on the Hub have revisions"
+        )
+    if hub_id.count("/") == 1 and not hub_id.startswith((".", "/")) and (revision or not at):
         return name_or_path
     shipped = sorted({p.parent.name for models in stored for p in models.glob("*/config.json")})
     raise UnknownModel(
@@ -163,15 +181,41 @@ def find_model(name_or_path: str) -> str:
     )
 
 
-def revision_of(source: str, model=None) -> str:
+def pinned(source: str) -> tuple[str, dict[str, str]]:
+    """A folder or a Hub id as the Hub's loaders take it, and the revision that it names, as their keyword.
+
+    Without a revision they take the newest, that is the branch main.
+
+    >>> pinned("org/name"), pinned("org/name@v1.0")
+    (('org/name', {}), ('org/name', {'revision': 'v1.0'}))
+    """
+    place, at, revision = source.partition("@")
+    return (place, {"revision": revision}) if at and not Path(source).is_dir() else (source, {})
+
+
+def downloaded(source: str) -> Path | None:
+    """The folder, named by its commit, of what was downloaded of a Hub id; None where nothing was."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ModuleNotFoundError:
+        return None
+    hub_id, revision = pinned(source)
+    found = try_to_load_from_cache(hub_id, "config.json", **revision)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def revision_of(source: str) -> str:
     """What tells two versions of a model apart: the hash of a folder's weights, or the Hub's commit.
 
-    ``model`` is the loaded model, if there is one; else the Hub is asked.
+    A Hub id's configuration was loaded before, so that it lies in the cache; transformers does not say the
+    commit any more.
     """
-    weights = sorted(Path(source).glob("*.safetensors")) if Path(source).is_dir() else []
+    if not Path(source).is_dir():
+        folder = downloaded(source)
+        return "" if folder is None else folder.name
+    weights = sorted(Path(source).glob("*.safetensors"))
     if not weights:
-        config = load_config(source) if model is None else model.config
-        return getattr(config, "_commit_hash", None) or ""
+        return ""
     digest = hashlib.sha256()
     for path in weights:
         with open(path, "rb") as file:

@@ -76,8 +76,8 @@ def free_bytes(path: Path) -> int:
 ERRORS = {
     "GatedRepoError": "it is gated: ask for access at {endpoint}/{source}, then set HF_TOKEN to a token of "
     "yours (tts doctor says whether the Hub takes it)",
-    "RevisionNotFoundError": "the Hub has no such revision of it; those that there are: "
-    "{endpoint}/{source}/commits",
+    "RevisionNotFoundError": "the Hub has no such revision of it (a branch, a tag, or all 40 digits of a "
+    "commit); those that there are: {endpoint}/{source}/commits",
     "RepositoryNotFoundError": "the Hub has no such model, or it is private and HF_TOKEN is not set to a "
     "token that may read it",
     "OfflineModeIsEnabled": "it was not downloaded before, and HF_HUB_OFFLINE forbids asking the Hub: unset "
@@ -97,6 +97,6 @@ def way_out(exc: BaseException, source: str) -> str:
     while seen is not None:
         for kind in type(seen).__mro__:
             if kind.__name__ in ERRORS:
-                return ERRORS[kind.__name__].format(source=source, endpoint=ENDPOINT)
+                return ERRORS[kind.__name__].format(source=source.partition("@")[0], endpoint=ENDPOINT)
         seen = seen.__cause__ or seen.__context__
     return ""

@@ -7,6 +7,7 @@ from tts_utils.checkpoints import (
     find_model,
     load_config,
     load_tokenizer,
+    pinned,
     reading,
     refuse_pickles,
     refuse_stateful,
@@ -43,7 +44,8 @@ def load_policy(
     """Load a policy: a shipped lab policy, a local folder, or a Hub id ("org/name").
 
     Args:
-        name_or_path: for example "lab-llama-s".
+        name_or_path: for example "lab-llama-s". Behind a Hub id may stand a branch, a tag or a commit, as in
+            "org/name@v1.0".
         device: "cpu", "cuda", or None for a GPU where there is one (transformers only).
         name: what the policy is called in tables; default: ``name_or_path``.
         backend: "transformers"; "vllm", in this process; or "server", anything that speaks OpenAI's
@@ -60,9 +62,7 @@ def load_policy(
         BackendError: the backend cannot be used here, or an option is not its own or out of range.
     """
     check_backend(backend, OPTIONS, device)
-    check_options(
-        backend, options, OPTIONS[backend], others=backend == "vllm", own=("revision", "num_params")
-    )
+    check_options(backend, options, OPTIONS[backend], others=backend == "vllm", own=["num_params"])
     if bool(server_url) != (backend == "server"):
         raise BackendError(
             f"backend {backend!r} is given with the server address {server_url!r}: "
@@ -79,7 +79,7 @@ def _load(source: str, name: str, device: str | None, backend: str, server_url: 
         from tts_utils.policies.transformers import TransformersPolicy
 
         tokenizer, model = load_checkpoint(source, device)
-        return TransformersPolicy(name, model, tokenizer, revision=revision_of(source, model), **options)
+        return TransformersPolicy(name, model, tokenizer, revision=revision_of(source), **options)
     facts = {"num_params": num_params_of(source), "revision": f"{revision_of(source)} {backend}".strip()}
     if backend == "vllm":
         from tts_utils.policies.vllm import load_vllm_policy
@@ -107,9 +107,10 @@ def load_checkpoint(source: str, device: str | None = None):
     tokenizer = load_tokenizer(source)
     config = load_config(source)
     refuse_pickles(source)
+    place, revision = pinned(source)
     with reading(source):
         model = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            place, **revision, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False
         ).to(device)
     refuse_stateful(model, source)
     return tokenizer, model.eval()

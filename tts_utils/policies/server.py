@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import PurePosixPath
 from typing import Any
 
-from tts_utils.checkpoints import load_config, load_tokenizer
+from tts_utils.checkpoints import load_config, load_tokenizer, pinned
 from tts_utils.policies.http import Server
 from tts_utils.policies.requests import (
     Request,
@@ -83,7 +83,7 @@ def load_server_policy(
     """
     server = Server(server_url, **options)
     try:
-        model = find_served_model(server, (source, name))
+        model = find_served_model(server, (pinned(source)[0], name))
     finally:
         server.hang_up()
     config = load_config(source)

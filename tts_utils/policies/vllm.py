@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tts_utils.backends import COUNT, check_options
-from tts_utils.checkpoints import load_config, load_tokenizer, reading, refuse_pickles
+from tts_utils.checkpoints import load_config, load_tokenizer, pinned, reading, refuse_pickles
 from tts_utils.policies.requests import Request, context_length, continuation_of, sample_each
 from tts_utils.policies.wide_heads import CPU_SIZES, head_size, widened
 from tts_utils.prompts import R1_DISTILL, Family, family_of, state_ids
@@ -148,9 +148,11 @@ def runnable(source: str, config, load: Callable[[], Any] | None = None) -> str:
         return source
     folder = tempfile.TemporaryDirectory(prefix="tts-wide-")
     atexit.register(folder.cleanup)
+    place, revision = pinned(source)
     load = load or (
         lambda: AutoModelForCausalLM.from_pretrained(
-            source,
+            place,
+            **revision,
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
@@ -166,8 +168,11 @@ def runnable(source: str, config, load: Callable[[], Any] | None = None) -> str:
 
 def start_engine(vllm, source: str, options: dict):
     """Make the ``vllm.LLM``; BackendError with vLLM's own words if it does not start."""
+    place, revision = pinned(source)
+    if revision:
+        options = options | revision | {"tokenizer_revision": revision["revision"]}
     try:
-        return vllm.LLM(model=source, **options)
+        return vllm.LLM(model=place, **options)
     except Exception as exc:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise BackendError(f"vLLM cannot run {source!r} with {given}: {type(exc).__name__}: {exc}") from exc

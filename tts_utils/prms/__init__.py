@@ -44,7 +44,8 @@ def load_prm(
 
     Args:
         name_or_path: for example "lab-math-shepherd". A folder names its format in ``tts_prm.json``:
-            ``{"format": "rlhflow"}``; the published models' formats are known.
+            ``{"format": "rlhflow"}``; the published models' formats are known. Behind a Hub id may stand a
+            branch, a tag or a commit, as in "org/name@v1.0".
         device: "cpu", "cuda", "auto" to spread a large model over several GPUs (needs ``accelerate``), or
             None for a GPU where there is one (transformers only).
         name: what the PRM is called in tables, by default ``name_or_path``.
@@ -79,7 +80,7 @@ def load_prm(
     # On a CPU small batches stay in its caches: a quarter faster than large ones (benchmarks/prm_scoring.py).
     budget = {"batch_tokens": 1024 if model.device.type == "cpu" else 16_384}
     prm = TransformersPRM(
-        name or name_or_path, model, text_format, revision=revision_of(source, model), **budget | options
+        name or name_or_path, model, text_format, revision=revision_of(source), **budget | options
     )
     prm.settings = settings
     return prm

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
-from tts_utils.checkpoints import UnknownModel, encodable, load_tokenizer
+from tts_utils.checkpoints import UnknownModel, encodable, load_tokenizer, pinned
 from tts_utils.mdp import strip_separator
 from tts_utils.prompts import OPEN, rendered
 from tts_utils.protocols import BackendError
@@ -362,8 +362,8 @@ def format_name(source: str) -> str:
     marker = Path(source) / "tts_prm.json"
     known = ", ".join(map(repr, FORMATS))
     way_out = f'a PRM folder names its format in tts_prm.json, as in {{"format": "rlhflow"}}; known: {known}'
-    if source in PUBLISHED:
-        return PUBLISHED[source]
+    if (hub_id := pinned(source)[0]) in PUBLISHED:
+        return PUBLISHED[hub_id]
     if not marker.is_file():
         found = _architecture(Path(source))
         if found in ARCHITECTURES:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import ClassVar
 
 from tts_utils import hub_access
-from tts_utils.checkpoints import UnknownModel, load_config, reading, usable_device
+from tts_utils.checkpoints import UnknownModel, load_config, pinned, reading, usable_device
 
 HEAD_WEIGHTS = {"labels": "lm_head", "value": "v_head.summary", "classes": "score.0 and score.2"}
 
@@ -83,8 +83,10 @@ def load_head_model(source: str, head: str, device: str | None = None):
     try:
         config = load_config(source)
         loader = AutoModelForCausalLM if head == "labels" else head_model_class(type(config), head)
+        place, revision = pinned(source)
         model, report = loader.from_pretrained(
-            source,
+            place,
+            **revision,
             config=config,
             dtype=torch.float32 if device == "cpu" else "auto",
             device_map="auto" if device == "auto" else None,

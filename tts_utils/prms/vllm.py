@@ -49,7 +49,7 @@ def load_vllm_prm(name_or_path: str, name: str = "", *, strip: bool = False, **o
     config = load_config(source)
     refuse_pickles(source)
     pooling = pooling_options(text_format.tokenizer, text_format, config)
-    check_options("vllm", options, {}, others=True, own=(*pooling, "revision"))
+    check_options("vllm", options, {}, others=True, own=pooling)
     length = options.pop("max_model_len", CONTEXT)
     options = engine_options(config, length, **pooling, **options)
     folder = runnable(source, config, lambda: load_head_model(source, text_format.head, "cpu"))

@@ -56,7 +56,9 @@ class Model:
         server_urls: the servers of backend "server"; several share the work.
         options: of the backend.
         sampling: settings of ``[sampling]`` that are others for this policy.
-        label: what it is called in tables; default: its name.
+        label: what it is called in tables; default: its name, and its revision where one is asked for.
+        revision: of a Hub id: a branch, a tag or a commit; default: the newest. It is part of the name in
+            tables, as in "org/name@v1.0", so that rows of two revisions never share a table.
     """
 
     name: str
@@ -65,11 +67,17 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     sampling: Mapping[str, Any] = field(default_factory=dict)
     label: str = ""
+    revision: str = ""
+
+    @property
+    def source(self) -> str:
+        """What is loaded: its name, with its revision."""
+        return f"{self.name}@{self.revision}" if self.revision else self.name
 
     @property
     def called(self) -> str:
         """Its name in tables."""
-        return self.label or self.name
+        return self.label or self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +219,13 @@ def _check(recipe: Recipe, where: str) -> None:
             if names.count(name) > 1:
                 raise RecipeError(f"{where}: {kind} has {name!r} twice; give one of them a label")
         for i, model in enumerate(models, 1):
+            if model.revision and (model.name.count("/") != 1 or "@" in model.name):
+                raise RecipeError(
+                    f"{where}, {kind} {i}: a revision is that of a Hub id such as 'org/name', "
+                    f"and the name is {model.name!r}"
+                )
+            if "revision" in model.options:
+                raise RecipeError(f"{where}, {kind} {i}: revision is no option, it stands beside the name")
             if bool(model.server_urls) != (model.backend == "server"):
                 raise RecipeError(
                     f"{where}, {kind} {i}: backend 'server' needs server_urls, and the others take none"

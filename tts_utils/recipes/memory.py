@@ -158,7 +158,7 @@ def loads(todo: Iterable[Job]) -> dict[tuple[str, str], Load]:
         policy = None if job.kind == "scores" else job.policy
         for kind, model in (("policy", policy), ("prm", job.prm)):
             if job.missing and model and model.backend != "server" and (kind, model.called) not in found:
-                found[kind, model.called] = Load(kind, model, shape_of(model.name), job.config)
+                found[kind, model.called] = Load(kind, model, shape_of(model.source), job.config)
     return found
 
 

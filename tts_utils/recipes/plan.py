@@ -7,6 +7,7 @@ budget of the lab). What the PRM reads in a search is an upper bound: equal text
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,7 +117,7 @@ class Estimate:
 def assumed(recipe: Recipe) -> Rates:
     """What can be said of a recipe's models without running them: their sizes, and usual lengths."""
     sizes = [
-        {model.called: float(shape.num_params) for model in models if (shape := shape_of(model.name))}
+        {model.called: float(shape.num_params) for model in models if (shape := shape_of(model.source))}
         for models in (recipe.policies, recipe.prms)
     ]
     return Rates({}, 100.0, float(ASSUMED_STEPS), {}, {}, *sizes, measured=False)
@@ -146,6 +147,7 @@ def _jobs_of(recipe: Recipe, policy: Model, seed: int, size: int, data: Path) ->
     pools += [("samples", config, recipe.pool)] * bool(recipe.pool)
     for kind, how, count in pools:
         samples = Table("samples", dataset, name, how)
+        _check_commits(samples, data, policy=policy)
         there = min(table_files.stored_rows(samples, data), size * count)
         open_ = table_files.is_open(samples, data)
         yield Job(kind, policy, None, how, count, None, there, size * count, open_)
@@ -153,15 +155,31 @@ def _jobs_of(recipe: Recipe, policy: Model, seed: int, size: int, data: Path) ->
         prm_name = prm.called
         for _, how, count in pools:
             scores = Table("step_scores", dataset, name, how, prm=prm_name)
+            _check_commits(scores, data, policy=policy, prm=prm)
             there = min(table_files.stored_rows(scores, data), size * count)
             open_ = table_files.is_open(scores, data)
             yield Job("scores", policy, prm, how, count, None, there, size * count, open_)
         for search in recipe.searches():
             trees = table_of_search(dataset, name, prm_name, search, config)
+            _check_commits(trees, data, policy=policy, prm=prm)
             wanted = size * search.num_subtrees
             there = min(_stored_trees(trees, search, data), wanted)
             open_ = table_files.is_open(trees, data)
             yield Job("search", policy, prm, config, 1, search, there, wanted, open_)
+
+
+def _check_commits(table: Table, data: Path, **models: Model) -> None:
+    """Refuse rows of another commit than a recipe asks for, also where no model is loaded to fill more.
+
+    A branch or a tag is known only when a model is loaded; then filling refuses rows of another commit.
+    """
+    asked = {
+        f"{role}_revision": model.revision + f" {model.backend}" * (model.backend != "transformers")
+        for role, model in models.items()
+        if re.fullmatch("[0-9a-f]{40}", model.revision)
+    }
+    if asked:
+        table_files.check_sources(table, asked, data)
 
 
 def _stored_trees(table: Table, search: TreeSearch, data: Path) -> int:
@@ -245,6 +263,9 @@ def lines(
         return
     whole = len(todo) - len(missing)
     echo(f"{recipe.name}: {len(todo)} tables of {recipe.dataset}, {whole} of them whole")
+    for model in () if brief else (*recipe.policies, *recipe.prms):
+        if model.label:
+            echo(f"  {model.label} is {model.source}")
     for job in [] if brief else missing:
         cost = estimate(job, rates)
         echo(f"  {job.title}: {job.missing:,} of {job.wanted:,} to do, {_words(cost, flops_per_second)}")

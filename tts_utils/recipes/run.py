@@ -41,10 +41,10 @@ class Loaded:
         if kind == "policy" and model.server_urls:
             from tts_utils.policies.fleet import Fleet
 
-            members = [self._load[kind](model.name, server_url=url, **facts) for url in model.server_urls]
+            members = [self._load[kind](model.source, server_url=url, **facts) for url in model.server_urls]
             loaded = members[0] if len(members) == 1 else Fleet(members)
         else:
-            loaded = self._load[kind](model.name, **facts)
+            loaded = self._load[kind](model.source, **facts)
         self._held[kind] = (model, loaded)
         return loaded
 
@@ -52,7 +52,7 @@ class Loaded:
         """Let go of what a job does not use, unless it fits beside what the job uses."""
         used = loads([job])
         for kind, (model, _) in list(self._held.items()):
-            held = Load(kind, model, shape_of(model.name), job.config)
+            held = Load(kind, model, shape_of(model.source), job.config)
             if all(load.model != model for load in used.values()) and not beside(
                 (held, *used.values()), device
             ):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tts_utils.checkpoints import UnknownModel, find_model
+from tts_utils.checkpoints import UnknownModel, downloaded, find_model, pinned
 from tts_utils.prms.formats import FORMATS, format_name
 
 BIASED = ("qwen2",)
@@ -119,9 +119,10 @@ def shape_of(name: str) -> Shape | None:
         source = find_model(name)
     except UnknownModel:
         return None  # what loads it says what is wrong
-    if not Path(source).is_dir():
-        return PUBLISHED.get(source) or _quantised(source) or _downloaded(source)
-    return _of_folder(Path(source))
+    if Path(source).is_dir():
+        return _of_folder(Path(source))
+    hub_id, folder = pinned(source)[0], downloaded(source)
+    return PUBLISHED.get(hub_id) or _quantised(hub_id) or (folder and _of_folder(folder))
 
 
 def _of_folder(folder: Path) -> Shape | None:
@@ -145,15 +146,6 @@ def _quantised(name: str) -> Shape | None:
         if name.endswith(ending) and (whole := PUBLISHED.get(name.removesuffix(ending))):
             return replace(whole, bits=bits)
     return None
-
-
-def _downloaded(name: str) -> Shape | None:
-    try:
-        from huggingface_hub import try_to_load_from_cache
-    except ModuleNotFoundError:
-        return None
-    found = try_to_load_from_cache(name, "config.json")
-    return _of_folder(Path(found).parent) if isinstance(found, str) else None
 
 
 def _qwen(layers: int, hidden: int, inner: int, heads: int, kv_heads: int, **others: Any) -> Shape:

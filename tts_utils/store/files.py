@@ -43,6 +43,7 @@ from tts_utils.store.tables import (
 __all__ = [
     "append",
     "check_file",
+    "check_sources",
     "compact",
     "is_open",
     "load",
@@ -115,6 +116,17 @@ def sources(table: Table, data: Path) -> dict[str, str]:
         return {key: value for file in files for key, value in sources_of(file).items()}
 
     return _beside_others(read)
+
+
+def check_sources(table: Table, wanted: Mapping[str, str], data: Path) -> None:
+    """Raise ForeignTable, naming the file, where rows were filled from others than these of their sources."""
+
+    def look() -> None:
+        for path in _files(table, data):
+            found = sources_of(check_file(path))
+            _check_sources(path, found, {**found, **wanted})
+
+    _beside_others(look)
 
 
 def check_agreement(samples: Table, made_of_them: Table, data: Path) -> None:
@@ -444,5 +456,5 @@ def _way_out(key: str, *values: str | None) -> str:
     load = f"load_{key.removesuffix('_revision')}"
     return (
         "another version or another backend is another source, and rows of two are never mixed: go on with "
-        f"the old one, or give the new one another name (name= of {load})"
+        f"the old one, or give the new one another name (name= of {load}, label in a recipe)"
     )
