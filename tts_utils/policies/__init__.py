@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tts_utils.backends import ANY_COUNT, COUNT, FAMILY, SECONDS, TEXT, check_backend, check_options
 from tts_utils.checkpoints import (
     find_model,
@@ -116,10 +119,11 @@ def load_checkpoint(source: str, device: str | None = None):
     return tokenizer, model.eval()
 
 
-def num_params_of(source: str) -> int:
-    """Parameters of a folder's or Hub id's causal language model, tied ones counted once; reads no weights.
+def num_params_of(source: str, make: Callable[[Any], Any] | None = None) -> int:
+    """Parameters of a folder's or Hub id's model, tied ones counted once; reads no weights.
 
-    0 where torch is not installed, so that a server's policy needs none.
+    ``make`` makes it of its configuration; by default it is a causal language model. 0 where torch is not
+    installed, so that a server's policy needs none.
     """
     config = load_config(source)
     try:
@@ -129,5 +133,5 @@ def num_params_of(source: str) -> int:
     from transformers import AutoModelForCausalLM
 
     with reading(source), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = make(config) if make else AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return sum(p.numel() for p in model.parameters())

@@ -178,6 +178,18 @@ def start_engine(vllm, source: str, options: dict):
         raise BackendError(f"vLLM cannot run {source!r} with {given}: {type(exc).__name__}: {exc}") from exc
 
 
+def answers_of(
+    call: Callable[..., list], what: str, prompts: Sequence[Sequence[int]], *more, **options
+) -> list:
+    """What a method of ``vllm.LLM`` answers to prompts of token ids; BackendError where it cannot do so."""
+    try:
+        return call([{"prompt_token_ids": list(ids)} for ids in prompts], *more, use_tqdm=False, **options)
+    except Exception as exc:  # vLLM's errors have no common base
+        raise BackendError(
+            f"vLLM failed to {what} ({type(exc).__name__}: {exc}); what was finished before is kept"
+        ) from exc
+
+
 class VLLMPolicy:
     """A causal language model run by vLLM's in-process ``LLM``.
 
@@ -237,14 +249,9 @@ class VLLMPolicy:
             )
             for request in requests
         ]
-        prompts = [{"prompt_token_ids": list(request.prompt)} for request in requests]
-        try:
-            outputs = self.llm.generate(prompts, params, use_tqdm=False)
-        except Exception as exc:  # vLLM's errors have no common base
-            raise BackendError(
-                f"vLLM failed to sample {len(requests)} continuations of {self.name}, the first of problem "
-                f"{requests[0].problem_id!r} ({type(exc).__name__}: {exc}); what was finished before is kept"
-            ) from exc
+        what = f"sample {len(requests)} continuations of {self.name}, the first of problem "
+        what += repr(requests[0].problem_id)
+        outputs = answers_of(self.llm.generate, what, [r.prompt for r in requests], params)
         results = []
         for request, output in zip(requests, outputs, strict=True):
             (best,) = output.outputs

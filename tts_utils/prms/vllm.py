@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tts_utils.backends import check_options
-from tts_utils.checkpoints import find_model, load_config, reading, refuse_pickles, revision_of
-from tts_utils.policies.vllm import CONTEXT, engine_options, import_vllm, runnable, start_engine
+from tts_utils.checkpoints import find_model, load_config, refuse_pickles, revision_of
+from tts_utils.policies import num_params_of
+from tts_utils.policies.vllm import CONTEXT, answers_of, engine_options, import_vllm, runnable, start_engine
 from tts_utils.prms.formats import FORMATS, Encoded, Format, format_name, load_format
 from tts_utils.prms.heads import head_model_class, load_head_model
 from tts_utils.protocols import TOO_LONG, BackendError, check_scores
@@ -55,7 +56,8 @@ def load_vllm_prm(name_or_path: str, name: str = "", *, strip: bool = False, **o
     folder = runnable(source, config, lambda: load_head_model(source, text_format.head, "cpu"))
     llm = start_engine(vllm, folder, options)
     revision = f"{revision_of(source)} vllm".strip()
-    num_params = _num_params(source, config, text_format.head)
+    head = text_format.head
+    num_params = num_params_of(source, None if head == "labels" else head_model_class(type(config), head))
     return VLLMPRM(name or name_or_path, llm, text_format, options["max_model_len"], num_params, revision)
 
 
@@ -90,18 +92,6 @@ def step_tag(text_format: Format) -> int | None:
     return getattr(text_format, "tag", getattr(text_format, "extra", None))
 
 
-def _num_params(source: str, config, head: str) -> int:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    with reading(source), torch.device("meta"):
-        if head == "labels":
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-        else:
-            model = head_model_class(type(config), head)(config)
-    return sum(p.numel() for p in model.parameters())
-
-
 class VLLMPRM:
     """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter."""
 
@@ -131,19 +121,11 @@ class VLLMPRM:
         """
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         full = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= self.max_model_len]
-        prompts = [{"prompt_token_ids": encoded[i].ids} for i in full]
-        try:
-            outputs = (
-                self.llm.encode(prompts, pooling_task="token_classify", use_tqdm=False) if prompts else []
-            )
-        except Exception as exc:  # vLLM's errors have no common base
-            raise BackendError(
-                f"vLLM failed to score {len(prompts)} trajectories with {self.name} ({type(exc).__name__}: "
-                f"{exc}); what was finished before is kept"
-            ) from exc
+        prompts, what = [encoded[i].ids for i in full], f"score {len(full)} trajectories with {self.name}"
+        asked = answers_of(self.llm.encode, what, prompts, pooling_task="token_classify") if full else []
         results = [TOO_LONG if len(ids) > self.max_model_len else StepScores((), 0) for ids, _ in encoded]
         column, tagged = COLUMN[self.format.head], step_tag(self.format) is not None
-        for i, output in zip(full, outputs, strict=True):
+        for i, output in zip(full, asked, strict=True):
             ids, positions = encoded[i]
             rows = output.outputs.data[:, column].float().tolist()
             results[i] = StepScores(tuple(rows if tagged else (rows[p] for p in positions)), len(ids))
