@@ -67,6 +67,17 @@ def test_a_search_is_reported_beside_best_of_n_with_its_cost(data):
     assert re.search(r"beam-n16-m4, PRM-Last \+ PRM-Vote \(fake-prm\) +N = 16 .* tokens", out)
 
 
+def test_the_columns_of_a_report_stand_under_each_other_whatever_the_names(data):
+    long = fakes.FakePRM(name="somebody/a-process-reward-model-of-many-billions")
+    store.fill_searches("toy", fakes.StepPolicy(), fakes.FakePRM(), TreeSearch("beam", 8))
+    store.fill_searches("toy", fakes.StepPolicy(), long, TreeSearch("beam", 8))
+    lines = page.lines(report("toy"), "toy", everything=True)
+    rows = [line for line in lines if " N = " in line]
+    assert len(rows) == 4 and len({line.index(" N = ") for line in rows}) == 1
+    assert any(line.startswith("  beam-n8-m4, no answer (fake-prm) ") for line in rows)
+    assert sum(line.startswith("  no answer: ") for line in lines) == 1
+
+
 def test_only_a_search_is_reported_too(data):
     store.fill_searches("toy", fakes.StepPolicy(), fakes.FakePRM(), TreeSearch("beam", 8))
     result = run("report", "--dataset", "toy")

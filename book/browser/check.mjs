@@ -7,50 +7,15 @@
 // Usage: node check.mjs [FOLDER OF THE BUILT BOOK] [PART OF A PAGE'S NAME ...]   (or: make a11y)
 // Exit status: 0 when all is well, 1 when something was found, 2 when it could not be tried.
 
-import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join, relative, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { chromium } from "playwright-core";
+import { begin, excess, open, tryAll, WIDTHS } from "./book.mjs";
 
-const HERE = dirname(fileURLToPath(import.meta.url));
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
-const BROWSERS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge"];
-const WIDTHS = [1280, 390];
 const THEMES = { light: [], dark: ["color-contrast", "link-in-text-block"] }; // all rules; those of colour
 const GRAVE = ["serious", "critical"];
 const MB = 1e6;
 const LARGEST = { page: 3 * MB, book: 60 * MB };
-const PATIENCE = 120_000; // milliseconds; pages hold up to 3 MB of charts, and the machine may be busy
-
-/** The path of a browser of the Chromium family, or null. */
-function browserPath() {
-  for (const name of BROWSERS) {
-    try {
-      return execFileSync("which", [name], { encoding: "utf-8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-    } catch {
-      // the next one
-    }
-  }
-  return null;
-}
-
-/** All files below a folder. */
-const filesOf = (folder) =>
-  readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    return entry.isDirectory() ? filesOf(path) : [path];
-  });
-
-/** Wait until formulas and charts stand; returns how many charts have not drawn. */
-async function settled(page) {
-  await page.evaluate(() => window.MathJax?.startup?.promise);
-  const undrawn = () =>
-    [...document.querySelectorAll("[id^=altair-viz]")].filter((box) => !box.querySelector("svg")).length;
-  await page.waitForFunction(`(${undrawn})() === 0`, null, { timeout: PATIENCE }).catch(() => {});
-  return page.evaluate(undrawn);
-}
 
 /** Press the theme's own switch until it shows the wanted theme. */
 async function show(page, theme) {
@@ -80,85 +45,36 @@ async function problemsOf(page, width, rules) {
   const lines = found
     .filter(({ impact }) => GRAVE.includes(impact))
     .map(({ id, impact, count, first, why }) => `${impact}: ${id}, ${count} times, first ${first}: ${why}`);
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  const wide = await excess(page);
   if (wide > 0) lines.push(`${wide} px wider than the window of ${width}`);
   return lines;
 }
 
 /** Try one page at every width and in every theme. */
 async function tryPage(browser, path, report) {
+  const size = statSync(path).size;
+  if (size > LARGEST.page) report(`${megabytes(path)}, more than ${LARGEST.page / MB}`);
   for (const width of WIDTHS) {
-    const context = await browser.newContext({
-      viewport: { width, height: 900 },
-      colorScheme: "light",
-      reducedMotion: "reduce",
-      offline: true,
-    });
-    const page = await context.newPage();
-    page.setDefaultTimeout(PATIENCE);
-    page.on("console", (message) => message.type() === "error" && report(`console: ${message.text()}`));
-    page.on("pageerror", (error) => report(`error in a script: ${error.message}`));
-    page.on("request", (request) => {
-      if (!/^(file|data|blob):/.test(request.url())) report(`asks another server: ${request.url()}`);
-    });
-    await page.goto(pathToFileURL(path).href, { waitUntil: "load" });
-    const undrawn = await settled(page);
-    if (undrawn) report(`${undrawn} charts did not draw at ${width} px`);
-    await page.addStyleTag({ content: "* { transition: none !important; animation: none !important; }" });
-    await page.evaluate(() => document.querySelectorAll("article details").forEach((fold) => {
-      if (!fold.closest(".vega-embed")) fold.open = true;
-    }));
+    const page = await open(browser, path, width, report);
     await page.evaluate(AXE);
     for (const [theme, rules] of Object.entries(THEMES)) {
       await show(page, theme);
       for (const line of await problemsOf(page, width, rules)) report(`${width} px, ${theme}: ${line}`);
     }
-    await context.close();
+    await page.context().close();
   }
 }
 
-async function main() {
-  const [folder = join(HERE, "..", "_build", "html"), ...wanted] = process.argv.slice(2);
-  const book = resolve(folder);
-  const executablePath = browserPath();
-  if (!executablePath) {
-    console.error(`no browser found (looked for ${BROWSERS.join(", ")}); Debian: apt-get install chromium`);
-    return 2;
-  }
-  let files;
-  try {
-    files = filesOf(book);
-  } catch {
-    console.error(`there is no book in ${book}: make book`);
-    return 2;
-  }
-  const pages = files
-    .filter((path) => path.endsWith(".html") && !relative(book, path).startsWith("_static"))
-    .filter((path) => !readFileSync(path, "utf8").includes('http-equiv="Refresh"')) // only leads elsewhere
-    .filter((path) => !wanted.length || wanted.some((part) => relative(book, path).includes(part)))
-    .sort();
-  let problems = 0;
-  const total = files.reduce((sum, path) => sum + statSync(path).size, 0);
-  console.log(`${pages.length} pages; the book weighs ${(total / MB).toFixed(1)} MB`);
-  if (total > LARGEST.book) problems++, console.log(`  more than ${LARGEST.book / MB} MB`);
+const megabytes = (path) => `${(statSync(path).size / MB).toFixed(2)} MB`;
 
-  const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
-  for (const path of pages) {
-    const lines = new Set();
-    const size = statSync(path).size;
-    if (size > LARGEST.page) lines.add(`${(size / MB).toFixed(2)} MB, more than ${LARGEST.page / MB}`);
-    try {
-      await tryPage(browser, path, (line) => lines.add(line));
-    } catch (error) {
-      lines.add(`could not be tried: ${error.message}`);
-    }
-    console.log(`${lines.size ? "✗" : "✓"} ${relative(book, path)} (${(size / MB).toFixed(2)} MB)`);
-    for (const line of lines) console.log(`    ${line}`);
-    problems += lines.size;
-  }
-  await browser.close();
-  console.log(problems ? `${problems} problems` : "nothing found");
-  return problems ? 1 : 0;
+async function main() {
+  const found = await begin();
+  if (!found) return 2;
+  const total = found.files.reduce((sum, path) => sum + statSync(path).size, 0);
+  console.log(`${found.pages.length} pages; the book weighs ${(total / MB).toFixed(1)} MB`);
+  const heavy = total > LARGEST.book;
+  if (heavy) console.log(`  more than ${LARGEST.book / MB} MB`);
+  return tryAll(found, megabytes, (path, report) => tryPage(found.browser, path, report), heavy ? 1 : 0);
 }
 
 process.exitCode = await main();

@@ -8,8 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from tts_utils.report.searches import MUTE
+
 SCREEN = 40
 """Lines that a screen holds; a longer report is summed up."""
+MEASURE = 54
+"""Characters of the column of measures, where no name is longer."""
 
 
 def lines(frame: pd.DataFrame, dataset: str, everything: bool = False) -> list[str]:
@@ -28,6 +32,7 @@ def lines(frame: pd.DataFrame, dataset: str, everything: bool = False) -> list[s
 
 
 def _whole(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
+    wide = max([MEASURE, *frame.loc[frame["estimate"].notna(), "measure"].map(len)])
     for (policy, group), rows in frame.groupby(["policy", "group"], sort=False):
         yield ""
         yield f"{policy} on {dataset}{f', {group}' if group else ''}: n = {rows['n'].max()} problems"
@@ -39,9 +44,12 @@ def _whole(frame: pd.DataFrame, dataset: str) -> Iterator[str]:
             interval = f"[{100 * row.low:{signed}.1f}, {100 * row.high:{signed}.1f}]"
             more = (_cost(row) if row.prm and not signed else "") + (f"  ({row.note})" if row.note else "")
             yield (
-                f"  {row.measure:<54} N = {row.N:<4} {100 * row.estimate:{signed}6.1f}  {interval}  "
+                f"  {row.measure:<{wide}} N = {row.N:<4} {100 * row.estimate:{signed}6.1f}  {interval}  "
                 f"n = {row.n}{more}"
             )
+    if frame["measure"].str.contains(f", {MUTE} (", regex=False).any():
+        yield ""
+        yield f"  {MUTE}: of the paths a search ends with, those that were cut or hold no answer"
 
 
 def _summary(frame: pd.DataFrame, dataset: str) -> Iterator[str]:

@@ -20,6 +20,8 @@ from tts_utils.tree_search import TreeSearch
 from tts_utils.voting import split_rule
 
 RULE = "prm_last_vote"
+MUTE = "no answer"
+"""The share of a search's finished paths that were cut or end without an answer, in the words of a row."""
 
 
 def measure(
@@ -76,7 +78,7 @@ def _of_search(
         **about,
     )
     mute = (outcome.pool.answer_ids < 0).mean(axis=1)
-    words = f"{label}: paths cut or without an answer ({table.prm})"
+    words = f"{label}, {MUTE} ({table.prm})"
     yield Measure(words=words, values=mute, problem_ids=ids, method=label, **about | {"rule": ""})
     key = f"{table.policy} {table.prm} {how}"
     if key not in best_of:
