@@ -400,3 +400,27 @@ def layers_that_escape(spec: dict) -> list[dict]:
 @pytest.mark.parametrize("name", EVERY_CHART)
 def test_a_menu_filters_every_layer(name: str) -> None:
     assert layers_that_escape(spec_of(name)) == []
+
+
+def test_menus_that_do_not_meet_everywhere_become_one_without_empty_choices():
+    both = ACCURACY.assign(judge="good")
+    part = pd.concat([both, both[both["policy"] == "large"].assign(judge="bad")])
+    spec = charts.accuracy_by_budget(part, menu=["judge", "policy"]).to_dict()
+    binds = [param["bind"] for param in spec["params"] if param.get("bind", "legend") != "legend"]
+    assert [bind["options"] for bind in binds] == [["good · small", "good · large", "bad · large"]]
+    assert [bind["name"] for bind in binds] == ["judge · policy: "]
+    whole = charts.accuracy_by_budget(pd.concat([both, both.assign(judge="bad")]), menu=["judge", "policy"])
+    names = [param["name"] for param in whole.to_dict()["params"]]
+    assert {"judge_chosen", "policy_chosen"} <= set(names)
+
+
+def test_a_legend_of_long_names_is_one_column():
+    assert theme.legend_below(["beam search", "DVTS"]).to_dict()["columns"] == 2
+    assert theme.legend_below(["lab-math-shepherd", "DVTS"]).to_dict()["columns"] == 1
+
+
+def test_a_slider_shows_no_digits_of_binary_fractions():
+    frame = pd.DataFrame({"t": [i / 20 for i in range(1, 20)], "y": 0.5, "series": "a"})
+    spec = charts.curves(frame, x="t", y="y", x_title="t", y_title="y", marker="threshold").to_dict()
+    (knob,) = [param["bind"] for param in spec["params"] if param["name"] == "marker_set"]
+    assert knob["step"] == 0.05

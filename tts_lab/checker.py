@@ -146,7 +146,7 @@ def _derive(
     return value, matches, a[2] | b[2] | matches
 
 
-@lru_cache(maxsize=1 << 16)  # samples of one problem write the same sums
+@lru_cache(maxsize=1 << 16)  # samples of one problem, and paths of a search, write the same sums
 def parse(text: str) -> Expression:
     """Parse ``2 * (3 + 4)`` into ``("*", 2, ("+", 3, 4))``; ValueError on anything else.
 

@@ -21,7 +21,7 @@ from tts_utils.charts.theme import (
 )
 
 TITLE_WRAP = (
-    34  # characters a line of an axis title: beside the names of the rows a phone has no room for more
+    30  # characters a line of an axis title: beside the names of the rows a phone has no room for more
 )
 
 

@@ -12,9 +12,11 @@ import pandas as pd
 from tts_utils.charts.theme import (
     dress,
     in_order,
+    legend_below,
     listed,
     require,
     span,
+    step_of,
     styles_of,
     with_controls,
 )
@@ -126,7 +128,7 @@ def _banded(
     """Bands, lines and points; ``only`` filters the rows they are drawn from."""
     styles = styles_of(names)
     labels = [style.label for style in styles]
-    legend = alt.Legend(title=None, orient="bottom", columns=2, symbolOpacity=1)
+    legend = legend_below(labels, symbolOpacity=1)
 
     def series(channel: Any, values: list[Any], legend: alt.Legend | None) -> Any:
         return channel("series:N", sort=labels, legend=legend, scale=alt.Scale(domain=labels, range=values))
@@ -179,13 +181,16 @@ def _banded(
 def _marked(chart: alt.LayerChart, shown: pd.DataFrame, x: str, y: str, marker: str) -> alt.LayerChart:
     """A line at the slider's value, and beside it what each series is there."""
     values = np.unique(shown[x].to_numpy(dtype=float))
-    step = float(np.diff(values).min())
+    step = step_of(values)
     knob = alt.binding_range(min=float(values[0]), max=float(values[-1]), step=step)
     knob.name = f"{marker}: "
     at = alt.param(name="marker_set", value=float(values[len(values) // 2]), bind=knob)
     here = alt.Chart(shown).transform_filter(alt.expr.abs(alt.datum[x] - at) < step / 2)
     rule = here.mark_rule(color="#757575", strokeDash=[4, 3]).encode(x=alt.X(f"{x}:Q"))
-    label = here.mark_text(align="left", dx=6, dy=-6, fontWeight="bold").encode(
+    # Labels stand on the side where there is room for them.
+    late = f"marker_set > {(values[0] + 2 * values[-1]) / 3:.6g}"
+    side = {"align": alt.expr(f"{late} ? 'right' : 'left'"), "dx": alt.expr(f"{late} ? -6 : 6")}
+    label = here.mark_text(dy=-6, fontWeight="bold", **side).encode(
         x=alt.X(f"{x}:Q"),
         y=alt.Y(f"{y}:Q"),
         text=alt.Text(f"{y}:Q", format=".0%"),

@@ -6,6 +6,9 @@ and a grey printout. The greys and colours can be read on white and on near-blac
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -18,6 +21,8 @@ import pandas as pd
 INK = "#757575"  # contrast 4.6 on white and 3.9 on #14181e; the book's dark mode lightens it further
 GRID = "#8c8c8c"
 PICKED = "#d6006e"
+SHORT = 15  # characters of a name of which two stand side by side on a phone
+BETWEEN = " · "
 WRAP = 46  # characters a line of a step's text: about 290 px, the width of a small phone
 
 
@@ -94,12 +99,18 @@ def grouped(frame: pd.DataFrame, group: str | None, offset: Any) -> tuple[dict[s
     if group is None:
         return {"color": alt.value(SERIES["majority"].colour)}, {}
     groups = list(dict.fromkeys(frame[group]))
-    legend = alt.Legend(title=None, orient="bottom", columns=2)
+    legend = legend_below(groups)
     colours = alt.Scale(domain=groups, range=list(SPARE_COLOURS[: len(groups)]))
     shapes = alt.Scale(domain=groups, range=list(SPARE_SHAPES[: len(groups)]))
     colour = alt.Color(f"{group}:N", sort=groups, legend=legend, scale=colours)
     place = {offset.__name__[0].lower() + "Offset": offset(f"{group}:N", sort=groups), "color": colour}
     return place, {"shape": alt.Shape(f"{group}:N", sort=groups, legend=legend, scale=shapes)}
+
+
+def legend_below(labels: Sequence[str], **settings: Any) -> alt.Legend:
+    """A legend without a title in two columns, or in one where a phone has no room for two."""
+    wide = max(map(len, labels)) > SHORT
+    return alt.Legend(title=None, orient="bottom", columns=1 if wide else 2, **settings)
 
 
 def verdict_name(value: object) -> str:
@@ -145,19 +156,37 @@ def contrasting(field: str) -> Any:
     return alt.when(dark).then(alt.value("#ffffff")).otherwise(alt.value("#111111"))
 
 
+def step_of(values: np.ndarray) -> float:
+    """The least distance of sorted numbers, without the last digits of binary fractions: sliders show it."""
+    return round(float(np.diff(values).min()), 9)
+
+
 def with_controls(
     chart: Any, frame: pd.DataFrame, menu: str | Sequence[str] | None, slider: str | None = None
 ) -> Any:
-    """Menus, one per column of names, and a slider over a column of evenly spaced numbers, below a chart."""
-    for name in listed(menu):
-        options = list(dict.fromkeys(frame[name]))
+    """Menus, one per column of names, and a slider over a column of evenly spaced numbers, below a chart.
+
+    Where several columns do not meet in all their values, one menu offers what there is: two menus would
+    have choices that leave the chart empty.
+    """
+    names = listed(menu)
+    menus = {name: list(dict.fromkeys(frame[name])) for name in names}
+    there = set(frame[names].itertuples(index=False, name=None))
+    if len(there) < math.prod(map(len, menus.values())):
+        together = BETWEEN.join(names)
+        words = functools.reduce(lambda a, b: a + BETWEEN + b, (alt.datum[name] for name in names))
+        chart = chart.transform_calculate(**{together: words})
+        choices = (choice for choice in itertools.product(*menus.values()) if choice in there)
+        menus = {together: [BETWEEN.join(map(str, choice)) for choice in choices]}
+    for name, options in menus.items():
         options = [option.item() if isinstance(option, np.generic) else option for option in options]
         box = alt.binding_select(options=options, name=f"{name.replace('_', ' ')}: ")
-        choice = alt.selection_point(fields=[name], bind=box, value=options[0], name=f"{name}_chosen")
+        variable = re.sub(r"\W+", "_", name)
+        choice = alt.selection_point(fields=[name], bind=box, value=options[0], name=f"{variable}_chosen")
         chart = chart.add_params(choice).transform_filter(choice)
     if slider is not None:
         values = np.unique(frame[slider].to_numpy(dtype=float))
-        step = float(np.diff(values).min()) if len(values) > 1 else 1.0
+        step = step_of(values) if len(values) > 1 else 1.0
         if len(values) > 1 and not np.allclose(np.diff(values), step):
             raise ValueError(
                 f"a slider needs evenly spaced values; {slider} has {values.tolist()}: make it a menu"
