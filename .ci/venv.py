@@ -18,9 +18,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-# Jupyter brings it, jsonschema imports it where it is there, and its import builds 38 grammars: 1.2 s of
-# processor time for every notebook and command that imports altair. Without it jsonschema checks no IRIs.
-UNWANTED = "rfc3987-syntax"
 
 
 def read_requirements(path: Path) -> list[tuple[Path, str]]:
@@ -116,8 +113,6 @@ def main() -> None:
     if pin := torch_pin(requirements):
         install_cpu_torch(python, pin)
     must(pip(python, "-r", str(requirements)), str(options.requirements))
-    command = [str(python), "-m", "pip", "uninstall", "--quiet", "--yes", UNWANTED]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     if not options.no_package:
         must(pip(python, "--no-deps", "--editable", str(ROOT)), "the package tts_utils itself")
     stamp.write_text(wanted)
