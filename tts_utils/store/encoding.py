@@ -14,8 +14,16 @@ from tts_utils.store import merge
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import SCHEMA_VERSION, SCHEMAS, Table, escape, to_json
 
+Rows = Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]
+"""One mapping per row; or the columns by name, which is quicker to make of very many rows."""
 
-def from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+
+def num_rows(rows: Rows) -> int:
+    """How many rows there are, however they are given."""
+    return len(next(iter(rows.values()), ())) if isinstance(rows, Mapping) else len(rows)
+
+
+def from_rows(table: Table, rows: Rows) -> pa.Table:
     """Rows in the table's schema; a constant column may be left out of them.
 
     Raises:
@@ -23,7 +31,6 @@ def from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """
     constant = {"policy": table.policy, "dataset": table.dataset, "prm": table.prm}
     schema = SCHEMAS[table.kind]
-    rows = list(rows)
     columns = []
     for field in schema:
         try:
@@ -42,8 +49,10 @@ def from_rows(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _cells(rows: Sequence[Mapping[str, Any]], name: str, constant: Mapping[str, str]) -> list[Any]:
+def _cells(rows: Rows, name: str, constant: Mapping[str, str]) -> Sequence[Any]:
     """A column of rows; what a row lacks is the table's constant."""
+    if isinstance(rows, Mapping):
+        return rows[name] if name in rows else [constant[name]] * num_rows(rows)
     try:
         return list(map(itemgetter(name), rows))
     except KeyError:

@@ -14,9 +14,9 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from tts_utils import data_folder, hashes
 from tts_utils.store import manifest, merge
 from tts_utils.store.columns import to_frame
-from tts_utils.store.encoding import encode, from_rows
+from tts_utils.store.encoding import Rows, encode, from_rows
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import (
     IMPORTED,
@@ -235,7 +235,7 @@ def _reader(path: Path, file: pq.ParquetFile, group: int) -> Callable[[list[str]
 
 def append(
     table: Table,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Rows,
     data: Path,
     *,
     sources: Mapping[str, str] | None = None,
@@ -246,7 +246,7 @@ def append(
 
     Args:
         table: where they belong.
-        rows: one mapping per row with the columns of the schema; constant columns may be left out.
+        rows: with the columns of the schema; constant columns may be left out.
         data: the data directory.
         sources: hashes of what they were made from, such as ``{"problems_sha256": ...}``.
         seconds: what they took to make.

@@ -26,6 +26,7 @@ from tts_utils.records import Problem, SamplingConfig, State
 from tts_utils.store import columns as table_columns
 from tts_utils.store import files as table_files
 from tts_utils.store import manifest, verdicts
+from tts_utils.store.encoding import Rows, num_rows
 from tts_utils.store.manifest import StoreError
 from tts_utils.store.tables import ForeignTable, Table
 
@@ -353,7 +354,7 @@ class Work(Protocol):
     def lacks(self, block: Any) -> bool:
         """Whether a row of a block is not stored."""
 
-    def compute(self, block: Any) -> list[dict[str, Any]]:
+    def compute(self, block: Any) -> Rows:
         """The rows of a block that are not stored."""
 
     def progress(self) -> tuple[int, int]:
@@ -377,12 +378,12 @@ def fill_table(
         refresh()
         began, run = time.perf_counter(), _tokens_run(work.models)
         batch = work.compute(blocks[name])
-        if not batch:
+        if not num_rows(batch):
             continue
         spent = {role: tokens - run[role] for role, tokens in _tokens_run(work.models).items()}
         took = time.perf_counter() - began
         table_files.append(table, batch, data, sources=sources, seconds=took, tokens_run=spent)
-        added += len(batch)
+        added += num_rows(batch)
         refresh()
         if progress:
             progress(*work.progress())

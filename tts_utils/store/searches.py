@@ -235,7 +235,7 @@ class _TreesToGrow:
     def lacks(self, block: slice) -> bool:
         return not self.have[block].all()
 
-    def compute(self, block: slice) -> list[dict[str, Any]]:
+    def compute(self, block: slice) -> dict[str, list[Any]]:
         methods = [
             _some_trees(self.tree_search, len(runs))(problem, run=int(runs[0]))
             for problem, stored in zip(self.problems[block], self.have[block], strict=True)
@@ -250,7 +250,7 @@ class _TreesToGrow:
         for result in results:
             if result.problem_id in whole:
                 self.answers[result.problem_id] = [c.answer for c in result.completions]
-        return [_row(result.problem_id, node) for result in results for node in result.nodes]
+        return _columns(results)
 
     def progress(self) -> tuple[int, int]:
         return int(self.have.sum()), self.have.size
@@ -409,12 +409,16 @@ def _some_trees(tree_search: TreeSearch, count: int) -> TreeSearch:
     return replace(tree_search, budget=count * tree_search.branching)
 
 
-def _row(problem_id: str, node: SearchNode) -> dict[str, Any]:
-    row: dict[str, Any] = dict(zip(SearchNode._fields, node, strict=True))
-    row["problem_id"] = problem_id
-    if node.score is None:
-        row["score"] = math.nan
-    return row
+def _columns(results: Sequence[SearchResult]) -> dict[str, list[Any]]:
+    """The nodes of all results, column by column."""
+    nodes = [node for result in results for node in result.nodes]
+    columns: dict[str, list[Any]] = {
+        name: list(cells) for name, cells in zip(SearchNode._fields, zip(*nodes, strict=True), strict=False)
+    }
+    if nodes:
+        columns["score"] = [math.nan if score is None else score for score in columns["score"]]
+        columns["problem_id"] = [result.problem_id for result in results for _ in result.nodes]
+    return columns
 
 
 def _with_texts(nodes: pd.DataFrame):
