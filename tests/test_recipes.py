@@ -370,7 +370,8 @@ def frames(own: Path) -> dict:
 
 
 def same(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Equal rows; scores to five digits: after a kill a PRM reads in other batches, which round otherwise."""
+    """Equal rows; scores to five digits: after a kill, or shared among processes, a PRM reads in other batches,
+    which round otherwise."""
     exact = [name for name in frame if not name.startswith("score")]
     return frame[exact].equals(other[exact]) and all(
         np.allclose(

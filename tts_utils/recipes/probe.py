@@ -12,8 +12,17 @@ from tts_utils.recipes.plan import Rates, assumed
 from tts_utils.recipes.run import Loaded
 from tts_utils.records import Problem, State
 
-PROBLEMS, SAMPLES = 8, 8
-"""How many problems a round takes, and how many samples of each: a batch, but a small one."""
+PROBLEMS = 8
+"""How many problems a round takes."""
+FEW, MANY = 8, 32
+"""Samples of each in the first round, which is not timed, and in the others, where it did not take too long.
+
+The latter are a batch as in filling a table of samples: a smaller one is slower by the sample.
+"""
+
+
+FIRST = 10**6
+"""The first sample's index, far behind those of any pool; the draws are thrown away."""
 
 
 def measure(
@@ -45,17 +54,17 @@ def measure(
         config = recipe.sampling_of(model, recipe.seeds[0])
         rates.policy_params[name] = policy.num_params
         lengths: list[int] = []
-        spent, rounds = 0.0, 0
+        spent, timed, rounds, first, count = 0.0, 0, 0, FIRST, FEW
         while spent < share or rounds < 2:
             states = [State(p) for p in _spread(problems, PROBLEMS, rounds)]
             began = clock()
-            # Sample indices far behind those of any pool; the draws are thrown away.
-            answers = policy.sample(states, SAMPLES, config, first=10**6)
+            answers = policy.sample(states, count, config, first=first)
             took = clock() - began
-            lengths += [c.num_tokens for row in answers for c in row]
+            made = [c.num_tokens for row in answers for c in row]
+            lengths += made
             if rounds:
-                spent += took
-                rates.policy_speed[name] = sum(lengths[PROBLEMS * SAMPLES :]) / spent
+                spent, timed = spent + took, timed + sum(made)
+                rates.policy_speed[name] = timed / spent
             written = [
                 mdp.state_of(s.problem, c.text) for s, row in zip(states, answers, strict=True) for c in row
             ]
@@ -63,6 +72,8 @@ def measure(
             trajectories += [t for t in written if t.steps]
             if hasattr(policy, "prompt_ids"):
                 prompts += [len(policy.prompt_ids(state)) for state in states]
+            first += count  # a text that comes again could be remembered
+            count = MANY if took < share else FEW
             rounds += 1
         rates.tokens[name] = sum(lengths) / len(lengths)
     for model in recipe.prms if trajectories else ():
@@ -90,17 +101,19 @@ def _time_prm(
     name = model.called
     prm: Any = loaded.get("prm", model)
     rates.prm_params[name] = prm.num_params
-    size = PROBLEMS * SAMPLES
-    spent, rounds, read = 0.0, 0, 0
-    while spent < share or rounds < 2:
-        at = rounds * size % len(trajectories)
-        batch = trajectories[at : at + size]
+    size = PROBLEMS * MANY
+    # Each text once: a PRM may remember what it has read, and answer in no time.
+    texts = list({(t.problem.problem_id, t.steps): t for t in trajectories}.values())
+    spent, read = 0.0, 0
+    for at in range(0, len(texts), size):
         began = clock()
-        scored = prm.score(batch)
-        if rounds:
-            spent += clock() - began
+        scored = prm.score(texts[at : at + size])
+        took = clock() - began
+        if at or len(texts) <= size:
+            spent += took
             read += sum(s.num_tokens for s in scored)
-        rounds += 1
+        if spent >= share:
+            break
     rates.prm_speed[name] = read / spent if spent else 0.0
 
 
