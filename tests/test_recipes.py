@@ -210,6 +210,7 @@ def test_estimates_add_up():
     job = plan.Job("scores", policy, prm, sampling, 4, None, 0, 40)
     cost = plan.estimate(job, rates)
     assert (cost.policy_tokens, cost.prm_tokens, cost.seconds) == (0, 40 * 60, 24)
+    assert plan.estimate(job, replace(rates, distinct=0.5)).seconds == 12  # equal texts are read once
     beam = recipe.searches()[0]  # N = 4: 10 trees are 40 samples' tokens; a state of depth t reads 10 + 10 t
     job = plan.Job("search", policy, prm, sampling, 1, beam, 0, 10)
     cost = plan.estimate(job, rates)
@@ -234,6 +235,29 @@ def test_a_probe_measures_lengths_and_leaves_no_row(data):
     rows = store.read_samples("toy", "steps", config=recipe.sampling_of(recipe.policies[0], 0), data=data)
     assert rates.measured and rates.policy_speed["steps"] > 0 and rates.prm_speed.keys() == {"a", "b"}
     assert rates.tokens["steps"] == pytest.approx(rows["num_tokens"].mean(), rel=0.2)
+
+
+def test_a_probe_asks_for_no_sample_and_scores_no_text_twice(data):
+    """A PRM that remembers what it has read would seem to read without end in no time."""
+    recipe = of_table(TABLE | {"prms": [{"name": "a"}]})
+    asked, scored = [], []
+
+    class Policy(Both):
+        def one(self, state, index, config):
+            asked.append((state.problem.problem_id, index))
+            return super().one(state, index, config)
+
+    class PRM(FakePRM):
+        def one(self, trajectory):
+            scored.append((trajectory.problem.problem_id, trajectory.steps))
+            return super().one(trajectory)
+
+    ticks = iter(range(10**6))
+    loaded = Loaded(lambda source, **_: Policy(source), lambda source, **_: PRM(source))
+    rates = probe.measure(recipe, PROBLEMS, loaded, seconds=8, clock=lambda: next(ticks))
+    assert len(set(asked)) == len(asked) == len(PROBLEMS) * (probe.FEW + 4 * probe.MANY)
+    assert len(set(scored)) == len(scored) > 0
+    assert 0 < rates.prm_speed["a"] < float("inf")
 
 
 def test_something_is_said_at_once_and_then_again_without_a_batch_ending():
@@ -326,8 +350,10 @@ def test_a_probe_foretells_tokens_within_a_fifth_and_time_within_a_factor_of_two
             f"{foretold.seconds:.1f} s foretold, {took:.1f} s spent"
         )
         assert foretold.policy_tokens == pytest.approx(tokens, rel=0.2)
-    whole = plan.total(todo, rates)
-    assert 0.5 <= whole.seconds / sum(seconds) <= 2
+    searches = [i for i, job in enumerate(todo) if job.search]
+    for part in (range(len(todo)), searches):
+        foretold = plan.total([todo[i] for i in part], rates).seconds
+        assert 0.5 <= foretold / sum(seconds[i] for i in part) <= 2
 
 
 STAND_INS = {  # what runs on a laptop in the place of the paper's models
@@ -370,8 +396,7 @@ def frames(own: Path) -> dict:
 
 
 def same(frame: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Equal rows; scores to five digits: after a kill, or shared among processes, a PRM reads in other batches,
-    which round otherwise."""
+    """Equal rows; scores to five digits: after a kill a PRM reads in other batches, which round otherwise."""
     exact = [name for name in frame if not name.startswith("score")]
     return frame[exact].equals(other[exact]) and all(
         np.allclose(

@@ -91,6 +91,7 @@ class Rates:
         policy_speed, prm_speed: tokens a second, by name; missing where nothing was measured.
         policy_params, prm_params: parameters, by name; missing or 0 where that is not known.
         measured: whether tokens were measured, else assumed.
+        distinct: the share of a problem's samples that differ: a PRM reads equal texts once.
     """
 
     tokens: dict[str, float]
@@ -101,6 +102,7 @@ class Rates:
     policy_params: dict[str, float]
     prm_params: dict[str, float]
     measured: bool
+    distinct: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +213,8 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     if known:
         flops = sum(inference_flops(p, t) for p, t in zip(sizes, (generated, read), strict=True) if p and t)
     keeps = bool(job.search and job.prm and job.prm.backend == "transformers")
-    passes = generated if keeps else read  # what it read before it does not read again; what is charged stays
+    # What it read before it does not read again; what is charged stays.
+    passes = (generated if keeps else read) * rates.distinct
     seconds: float | None = 0.0
     for tokens, speed in (
         (generated, rates.policy_speed.get(policy)),

@@ -87,6 +87,7 @@ def measure(
         rates.policy_params,
         rates.prm_params,
         measured=True,
+        distinct=len(_once(trajectories)) / len(trajectories) if trajectories else 1.0,
     )
 
 
@@ -103,7 +104,7 @@ def _time_prm(
     rates.prm_params[name] = prm.num_params
     size = PROBLEMS * MANY
     # Each text once: a PRM may remember what it has read, and answer in no time.
-    texts = list({(t.problem.problem_id, t.steps): t for t in trajectories}.values())
+    texts = _once(trajectories)
     spent, read = 0.0, 0
     for at in range(0, len(texts), size):
         began = clock()
@@ -115,6 +116,10 @@ def _time_prm(
         if spent >= share:
             break
     rates.prm_speed[name] = read / spent if spent else 0.0
+
+
+def _once(trajectories: Sequence[State]) -> list[State]:
+    return list({(t.problem.problem_id, t.steps): t for t in trajectories}.values())
 
 
 def _spread(problems: Sequence[Problem], count: int, turn: int) -> list[Problem]:
