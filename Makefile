@@ -43,10 +43,11 @@ slides: .venv-book ## write the slides of one lecture from the built book
 pdf: .venv-book ## write the whole book as one PDF (needs Chromium)
 	.venv-book/bin/python book/pdf.py
 
-a11y: ## try the built book in Chromium: axe-core, phone and laptop, light and dark (needs Node 20, npm, Chromium)
+a11y: ## try the built book in Chromium: axe-core, every control of every chart (needs Node 20, npm, Chromium)
 	@command -v npm >/dev/null || { echo "npm is not here; Debian: apt-get install nodejs npm chromium" >&2; exit 1; }
 	@cd book/browser && { test -d node_modules/axe-core || npm ci --no-audit --no-fund --ignore-scripts; }
 	node book/browser/check.mjs $(OUT)/_build/html $(PAGES)
+	node book/browser/controls.mjs $(OUT)/_build/html $(PAGES)
 
 test: .venv-test ## run the tests on all cores (PYTEST_ARGS="-m slow" for the long ones)
 	OMP_NUM_THREADS=1 .venv-test/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)

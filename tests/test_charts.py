@@ -261,6 +261,12 @@ def test_problems_are_counted_by_range_and_level_and_never_and_always_stand_apar
     assert sum(row["problems"] for row in rows_of(charts.pass_at_1_distribution(frame))) == 5
 
 
+def test_the_axis_of_the_distribution_is_that_of_all_choices():
+    frame = pd.concat([PASS.assign(policy="small"), PASS.assign(policy="large", pass_at_1=0.5)])
+    spec = charts.pass_at_1_distribution(frame, menu="policy").to_dict()
+    assert spec["encoding"]["y"]["scale"]["domain"] == [0, 3]
+
+
 @pytest.mark.parametrize("name", EVERY_CHART)
 def test_a_chart_describes_itself_in_words(name):
     description = spec_of(name)["description"]

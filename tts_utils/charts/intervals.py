@@ -206,6 +206,7 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
     by = ["bar", *(["difficulty"] if "difficulty" in frame else []), *([menu] if menu else [])]
     shown = frame.assign(bar=[_bar(value, order) for value in frame["pass_at_1"]])
     shown = shown.groupby(by, sort=False).size().reset_index(name="problems")
+    tallest = int(shown.groupby(["bar", *listed(menu)])["problems"].sum().max())  # for every choice
     encodings: dict[str, Any] = {
         "x": alt.X(
             "bar:O",
@@ -214,7 +215,7 @@ def pass_at_1_distribution(frame: pd.DataFrame, *, menu: str | None = None, heig
             scale=alt.Scale(domain=order),
             axis=alt.Axis(labelAngle=-60, grid=False, labelOverlap=False),
         ),
-        "y": alt.Y("problems:Q"),
+        "y": alt.Y("problems:Q", scale=alt.Scale(domain=[0, tallest])),
         "tooltip": [alt.Tooltip("bar:O", title="pass@1"), alt.Tooltip("problems:Q")],
     }
     if "difficulty" in frame:
