@@ -430,3 +430,11 @@ def test_a_slider_shows_no_digits_of_binary_fractions():
     spec = charts.curves(frame, x="t", y="y", x_title="t", y_title="y", marker="threshold").to_dict()
     (knob,) = [param["bind"] for param in spec["params"] if param["name"] == "marker_set"]
     assert knob["step"] == 0.05
+
+
+def test_a_spare_style_has_no_colour_of_a_named_series_beside_it():
+    names = ["majority", "compute-optimal", "one answer"]
+    assert len({style.colour for style in theme.styles_of(names)}) == 3
+    assert [style.label for style in theme.styles_of(names)][1:] == names[1:]
+    many = theme.styles_of(["majority", *map(str, range(7))])
+    assert len({(style.colour, style.shape, style.dash) for style in many[1:]}) == 7

@@ -1,6 +1,7 @@
 """What built pages say of themselves: a description, Open Graph tags, a Markdown file, a line in llms.txt."""
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,18 @@ def test_heads_say_what_the_page_is(listed) -> None:
         head = (HTML / f"{page}.html").read_text(encoding="utf-8").partition("</head>")[0]
         assert 'property="og:title"' in head, page
         assert not said or 'name="description"' in head, page
+
+
+def test_what_a_cell_printed_is_not_said_twice_in_markdown(listed) -> None:
+    for page in listed:
+        blocks = re.findall(
+            r"```text\n(.*?)\n```", (HTML / f"{page}.md").read_text(encoding="utf-8"), re.DOTALL
+        )
+        page_text = (HTML / f"{page}.html").read_text(encoding="utf-8")
+        shown = unescape(re.sub(r"<[^>]+>", "", page_text))
+        for line in "\n".join(blocks).splitlines():
+            if len(line) > 40 and line in shown:
+                assert "\n".join(blocks).count(line) <= shown.count(line), f"{page}: {line}"
 
 
 def test_a_lesson_s_markdown_shows_code_and_no_markup_of_charts(listed) -> None:

@@ -48,17 +48,32 @@ def as_markdown(source: Path, executed: Path) -> str:
             continue
         if cell.source.strip():
             parts.append(f"```python\n{cell.source}\n```")
-        printed = "".join(_printed(output) for output in cell.outputs).strip("\n")
+        printed = _printed(cell.outputs).strip("\n")
         if printed:
             parts.append(f"```text\n{printed}\n```")
     return "\n\n".join(parts) + "\n"
 
 
-def _printed(output) -> str:
-    if output.output_type == "stream":
-        return output.text
-    text = output.get("data", {}).get("text/plain", "")
-    return "" if text.startswith(("alt.", "<")) else f"{text}\n"
+def _printed(outputs: list) -> str:
+    """What a cell printed and showed, as text.
+
+    Where a stream came in parts, whoever read the notebook may have put all of it into the first part, and
+    left the others where they were.
+    """
+    parts, first, rest = [], {}, {}
+    for output in outputs:
+        if output.output_type != "stream":
+            text = output.get("data", {}).get("text/plain", "")
+            parts.append("" if text.startswith(("alt.", "<")) else f"{text}\n")
+        elif output.name not in first:
+            first[output.name] = len(parts)
+            parts.append(output.text)
+        else:
+            rest[output.name] = rest.get(output.name, "") + output.text
+    for name, text in rest.items():
+        if not parts[first[name]].endswith(text):
+            parts[first[name]] += text
+    return "".join(parts)
 
 
 def add_tags(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:

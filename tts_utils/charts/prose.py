@@ -33,10 +33,8 @@ def interval(low: float, high: float, *, percent: bool = True, signed: bool = Fa
     >>> interval(0.371, 0.455), interval(-0.01, 0.02, signed=True), interval(0.371, 0.455, percent=False)
     ('[37.1, 45.5]', '[-1.0, +2.0]', '[0.371, 0.455]')
     """
-    sign = "+" if signed else ""
-    if percent:
-        return f"[{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
-    return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+    factor, digits = (100, 1) if percent else (1, 3)
+    return f"[{_number(factor * low, digits, signed)}, {_number(factor * high, digits, signed)}]"
 
 
 def measured(value: Sequence[float], *, signed: bool = False) -> str:
@@ -44,7 +42,14 @@ def measured(value: Sequence[float], *, signed: bool = False) -> str:
 
     >>> measured((0.412, 0.371, 0.455, 500)), measured((-0.01, -0.03, 0.02, 500), signed=True)
     ('41.2 % [37.1, 45.5]', '-1.0 points [-3.0, +2.0]')
+    >>> measured((-0.0001, -0.03, 0.02, 500), signed=True)
+    '+0.0 points [-3.0, +2.0]'
     """
     mean, low, high = value[:3]
     unit = "points" if signed else "%"
-    return f"{100 * mean:{'+' if signed else ''}.1f} {unit} {interval(low, high, signed=signed)}"
+    return f"{_number(100 * mean, 1, signed)} {unit} {interval(low, high, signed=signed)}"
+
+
+def _number(value: float, digits: int, signed: bool) -> str:
+    """A number to some digits; what rounds to nothing has no minus."""
+    return f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"

@@ -68,17 +68,19 @@ def listed(names: str | Sequence[str] | None) -> list[str]:
 
 
 def styles_of(names: Sequence[str]) -> list[Style]:
-    """Styles of series: those of :data:`SERIES`, and for other names spare ones, no two alike up to seven."""
-    spare = (name for name in names if name not in SERIES)
-    found = {
-        name: Style(
-            name,
-            SPARE_COLOURS[i % len(SPARE_COLOURS)],
-            SPARE_DASHES[i % len(SPARE_DASHES)],
-            SPARE_SHAPES[i % len(SPARE_SHAPES)],
-        )
-        for i, name in enumerate(spare)
-    }
+    """Styles of series: those of :data:`SERIES`, and for other names spare ones, no two alike up to seven.
+
+    A spare colour that one of the named series has is left out while there are others.
+    """
+    taken = {SERIES[name].colour for name in names if name in SERIES}
+    others = [name for name in names if name not in SERIES]
+    spare = [
+        Style("", colour, SPARE_DASHES[i % len(SPARE_DASHES)], shape)
+        for i, (colour, shape) in enumerate(zip(SPARE_COLOURS, SPARE_SHAPES, strict=True))
+    ]
+    free = [style for style in spare if style.colour not in taken]
+    chosen = itertools.cycle(free if len(free) >= len(others) else spare)
+    found = {name: style._replace(label=name) for name, style in zip(others, chosen, strict=False)}
     return [SERIES[name] if name in SERIES else found[name] for name in names]
 
 
