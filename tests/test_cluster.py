@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 
 from tests.fakes import FakePolicy, as_jsonl, problems
-from tests.test_recipes import same
 from tts_utils import recipes
 from tts_utils.problems import load_problems
 from tts_utils.protocols import BackendError
@@ -209,5 +208,5 @@ def test_three_workers_one_killed_make_the_tables_of_one_process(tmp_path):
     wanted, found = one.rows(), three.rows()
     assert wanted.keys() == found.keys() and len(wanted) == 4
     for name, frame in wanted.items():
-        assert same(frame, found[name]), name
+        assert frame.equals(found[name]), name
     print({name: round(s, 1) for name, s in seconds.items()})

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -921,3 +922,32 @@ def test_a_file_that_another_process_replaces_while_it_is_hashed_is_not_damaged(
     monkeypatch.setattr(hashes, "_digests", {})
     hashes.checked(TABLE.path(data), data)
     assert len(turns) == 2
+
+
+def test_a_block_of_scores_has_the_same_bits_whoever_computes_it(tmp_path, monkeypatch):
+    """Another worker computes the blocks in another order, and a PRM that has read something else before."""
+
+    class Rounding(fakes.FakePRM):
+        """Scores round by what was read before, as they do where the rest is read in other batches."""
+
+        read = 0
+
+        def forget(self):
+            self.read = 0
+
+        def score(self, trajectories):
+            scored = super().score(trajectories)
+            self.read += len(trajectories)
+            return [replace(s, scores=tuple(x / (1 + 1e-7 * self.read) for x in s.scores)) for s in scored]
+
+    frames = []
+    for name, turned in (("one", False), ("other", True)):
+        data = make_data(tmp_path / name)
+        fill(data, n=16)
+        with monkeypatch.context() as patched:
+            if turned:
+                claimed = store.fill.claimed
+                patched.setattr(store.fill, "claimed", lambda names, *place: claimed(names[::-1], *place))
+            fill_scores(data, Rounding(), batch_size=7)
+        frames.append(store.read_step_scores("toy", "fake-policy", "fake-prm", data=data))
+    assert frames[0].equals(frames[1])

@@ -73,7 +73,7 @@ class TransformersPRM:
             BadScores: scores and steps differ in number, or a score is not in [0, 1].
         """
         if self._weights.changed():
-            self._reader.forget()
+            self.forget()
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         limit = getattr(self.model.config, "max_position_embeddings", None) or math.inf
         results = [TOO_LONG if len(ids) > limit else StepScores((), 0) for ids, _ in encoded]
@@ -85,6 +85,10 @@ class TransformersPRM:
         self.tokens_run += self._reader.tokens_run - before
         check_scores(trajectories, results)
         return results
+
+    def forget(self) -> None:
+        """Forget what was read, so that scores are those of a PRM that was just loaded, to the last bit."""
+        self._reader.forget()
 
     def _pieces(self, problem: Problem, sequence: Encoded) -> list[tuple[int, ...]]:
         """Token ids cut behind what the problem's trajectories share and behind every scored position.

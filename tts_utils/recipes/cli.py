@@ -79,15 +79,14 @@ def run(
         for line in () if workers or brief else memory.complaints(todo, device):
             say(f"does not fit: {line}")
         return
+    see = f"see: tts report --dataset {wanted.dataset}"
     if workers:
         from tts_utils.recipes.cluster import run_on_ray
 
         loaded.drop("policy")
         loaded.drop("prm")
         run_on_ray(wanted, data=data, workers=workers, address=ray or None, gpus=gpus, say=say)
+        say(f"{wanted.name}: all {len(todo)} tables are whole; {see}")
         return
     done = run_recipe(wanted, data=data, say=say, loaded=loaded, problems=problems, device=device)
-    say(
-        f"{wanted.name}: {len(done)} tables filled, {len(todo) - len(done)} were whole; see: tts report "
-        f"--dataset {wanted.dataset}"
-    )
+    say(f"{wanted.name}: {len(done)} tables filled, {len(todo) - len(done)} were whole; {see}")

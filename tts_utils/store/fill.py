@@ -377,6 +377,10 @@ def fill_table(
     for name in claimed([name for name, block in blocks.items() if work.lacks(block)], table, data):
         refresh()
         began, run = time.perf_counter(), _tokens_run(work.models)
+        for model in work.models.values():
+            # What was read before this block decides in which batches the rest is read, and how that rounds;
+            # so a block has the same bits whichever process computes it.
+            getattr(model, "forget", lambda: None)()
         batch = work.compute(blocks[name])
         if not num_rows(batch):
             continue
