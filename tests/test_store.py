@@ -940,14 +940,14 @@ def test_a_block_of_scores_has_the_same_bits_whoever_computes_it(tmp_path, monke
             self.read += len(trajectories)
             return [replace(s, scores=tuple(x / (1 + 1e-7 * self.read) for x in s.scores)) for s in scored]
 
-    frames = []
-    for name, turned in (("one", False), ("other", True)):
+    frames, claimed = [], store.fill.claimed
+    for name, way in (("one", 1), ("other", -1)):
         data = make_data(tmp_path / name)
         fill(data, n=16)
         with monkeypatch.context() as patched:
-            if turned:
-                claimed = store.fill.claimed
-                patched.setattr(store.fill, "claimed", lambda names, *place: claimed(names[::-1], *place))
+            patched.setattr(
+                store.fill, "claimed", lambda names, *place, way=way: claimed(names[::way], *place)
+            )
             fill_scores(data, Rounding(), batch_size=7)
         frames.append(store.read_step_scores("toy", "fake-policy", "fake-prm", data=data))
     assert frames[0].equals(frames[1])
