@@ -12,11 +12,13 @@ from tts_utils.records import Problem, SearchResult, StepScores
 from tts_utils.search import Answer, Method, Request, lock_step
 from tts_utils.tree_search.growing import (
     RETRIES,
+    Found,
     Path,
     Step,
     Tree,
     expand,
     first_of_equals,
+    judge,
     read,
     scored,
 )
@@ -47,23 +49,18 @@ def grow(problem: Problem, search: TreeSearch, run: int, known: dict[str, StepSc
         beams = {step.beam for step in whole if not known[step.path.text].too_long}
         readable = {live[beam].text for beam in beams}
         done += [path._replace(finish_reason="length") for path in live if path.text not in readable]
-        ways = [
-            scored(step, known[step.path.text], search.how, passed)
-            for step in offered
-            if not known[step.path.text].too_long
-        ]
-        candidates = [way[-1] for way in ways]
+        candidates = [step for step in offered if not known[step.path.text].too_long]
+        found: Found = {}
+        values = [path.value for path in ended]
+        values += [judge(step, known[step.path.text], search.how, passed, found) for step in candidates]
         # (1) The best are taken over the candidates of all beams together, by PRM-Last of the path so far
         # (paper and code agree). The sort is stable, so ties go to the first seen: the better parent, then
         # the lower sample index.
-        ranked = sorted(ended + candidates, key=attrgetter("value"), reverse=True)
-        kept = ranked[: search.num_kept - len(done)]
-        winners = {path.node for path in kept}
-        tree.log(
-            steps,
-            [path for way in ways for path in way],
-            [path for way in ways if way[-1].node in winners for path in way],
-        )
+        ranked = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+        best = ranked[: search.num_kept - len(done)]
+        steps_kept = {i: candidates[i - len(ended)] for i in best if i >= len(ended)}
+        kept = [scored(steps_kept[i], values[i], found) if i in steps_kept else ended[i] for i in best]
+        tree.log(steps, found, {one.path.node for step in steps_kept.values() for one in step.way})
         live = [path for path in kept if not path.finished]
         ended = [path for path in kept if path.finished]
         # (2) A finished path must win its place like any other. Then it retires with its width: fewer beams

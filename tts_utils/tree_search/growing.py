@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ _STOP = (mdp.SEPARATOR,)
 class Path(NamedTuple):
     """A path of the tree: the state it has reached, and what it is ranked by.
 
-    A tuple, as two are made for every node, and a frozen dataclass takes longer to make.
+    A tuple, as one is made for every node, and a frozen dataclass takes longer to make.
     """
 
     state: State
@@ -44,9 +44,6 @@ class Path(NamedTuple):
     value: float = -1.0  # a path without steps comes behind every score
 
 
-_NOT_SCORED = Path._fields.index("scores")
-
-
 class Step(NamedTuple):
     """One step that was sampled: from which path, with what index, and the path it makes (not scored yet)."""
 
@@ -58,8 +55,17 @@ class Step(NamedTuple):
     before: tuple[Step, ...] = ()  # steps from that live path to this one's parent, which are not verified
 
     @property
+    def way(self) -> tuple[Step, ...]:
+        """The steps since the last reading, this one at the end."""
+        return (*self.before, self) if self.before else (self,)
+
+    @property
     def cut(self) -> bool:
         return self.continuation.finish_reason == "length"
+
+
+Found = dict[int, tuple[float, int]]
+"""By node: its score, and the tokens that were read for it."""
 
 
 @dataclass(slots=True)
@@ -83,22 +89,25 @@ class Tree:
         self.drawn[path.text] = used + n
         return Sample(path.state, n, self.run * self.stride + used, _STOP)
 
-    def log(self, steps: Sequence[Step], scored: Sequence[Path], kept: Sequence[Path]) -> None:
-        """Write down all steps since the last reading, once it is known what has become of them."""
-        by_node = {path.node: path for path in scored}
-        winners = {path.node for path in kept}
+    def log(self, steps: Sequence[Step], found: Found, winners: Collection[int]) -> None:
+        """Write down all steps since the last reading, once it is known what has become of them.
+
+        Args:
+            steps: in the order of sampling.
+            found: the scores of the nodes that have one.
+            winners: the nodes that won a place, or lie on the way to one that did.
+        """
         for step in steps:
-            path = by_node.get(step.path.node, step.path)
+            path, said = step.path, step.continuation
+            score, num_prm_tokens = found.get(path.node, (None, 0))
             # The tokens stand at the first of equal texts; a step that was only passed by was not read for.
-            charged = path.num_prm_tokens > 0 and path.text not in self.read
-            if charged:
+            if num_prm_tokens > 0:
+                num_prm_tokens = 0 if path.text in self.read else num_prm_tokens
                 self.read.add(path.text)
-            said, score = step.continuation, path.scores[-1] if path.scores else None
-            num_prm_tokens = path.num_prm_tokens if charged else 0
-            wins = path.node in winners
             # By place, as names take longer, for every node.
             place = self.run, path.node, step.parent.node, path.depth, step.sample
             what = said.text, said.num_tokens, said.finish_reason
+            wins = path.node in winners
             self.nodes.append(SearchNode._make((*place, *what, score, num_prm_tokens, wins, path.finished)))
 
     def result(self, problem: Problem, paths: Sequence[Path]) -> SearchResult:
@@ -170,24 +179,37 @@ def read(paths: Sequence[Path], known: dict[str, StepScores]) -> Generator[list[
         known.update(zip(new, received, strict=True))
 
 
-def scored(step: Step, read: StepScores, how: str, passed: dict[str, float]) -> list[Path]:
-    """The paths that a step and those before it make, with their scores; unchanged where there are none.
+def judge(step: Step, read: StepScores, how: str, passed: dict[str, float], found: Found) -> float:
+    """What the path that a step makes is ranked by; notes its score, and those of the steps before it.
 
     ``passed`` holds the score of every text that was scored in this tree, and gets the new ones.
     """
-    paths: list[Path] = []
-    scores = (step.before[0] if step.before else step).parent.scores
-    for one in (*step.before, step):
+    for one in step.way:
         path, count = one.path, len(one.path.state.steps)
         if count:
             # (7) The score of a step is taken when the step is new, and kept; for a causal PRM it is the same
-            # number that scoring the whole path would give. The state has one step more than its parent's, or
-            # the same number where text was added that is no step of its own (nothing, or a blank): then the
-            # last is replaced.
-            scores = (*scores[: count - 1], passed.setdefault(path.text, read.scores[count - 1]))
-            value = scores[-1] if how == "last" else aggregate(scores, how)
-            # By place, as _replace takes longer, for every node: scores, num_prm_tokens and value come last.
-            num_tokens = read.num_tokens if one is step else 0
-            path = Path._make((*path[:_NOT_SCORED], scores, num_tokens, value))
-        paths.append(path)
-    return paths
+            # number that scoring the whole path would give.
+            score = passed.setdefault(path.text, read.scores[count - 1])
+            found[path.node] = score, read.num_tokens if one is step else 0
+    if not step.path.state.steps:
+        return step.path.value
+    return found[step.path.node][0] if how == "last" else aggregate(_scores(step, found), how)
+
+
+def scored(step: Step, value: float, found: Found) -> Path:
+    """The path that a judged step makes, with its scores; made of those only that go on."""
+    if not step.path.state.steps:
+        return step.path
+    num_prm_tokens = found[step.path.node][1]
+    return step.path._replace(scores=_scores(step, found), num_prm_tokens=num_prm_tokens, value=value)
+
+
+def _scores(step: Step, found: Found) -> tuple[float, ...]:
+    """One score for each step of the state that a step leads to."""
+    scores = step.way[0].parent.scores
+    for one in step.way:
+        if count := len(one.path.state.steps):
+            # The state has one step more than its parent's, or the same number where text was added that is
+            # no step of its own (nothing, or a blank): then the last is replaced.
+            scores = (*scores[: count - 1], found[one.path.node][0])
+    return scores

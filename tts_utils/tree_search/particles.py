@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from tts_utils import mdp
 from tts_utils.records import Problem, StepScores
 from tts_utils.search import Method
-from tts_utils.tree_search.growing import RETRIES, Path, Tree, expand, read, scored
+from tts_utils.tree_search.growing import RETRIES, Found, Path, Tree, expand, judge, read, scored
 
 if TYPE_CHECKING:
     from tts_utils.tree_search.settings import TreeSearch
@@ -84,11 +84,11 @@ def filter_particles(problem: Problem, search: TreeSearch, run: int) -> Method:
         steps = yield from expand(tree, [particles[i] for i in going], 1, search.max_depth)
         whole = {going[step.beam]: step for step in steps if not step.cut}
         yield from read([step.path for step in whole.values()], known)
-        moved = {
-            i: scored(step, known[step.path.text], search.how, passed)[-1]
-            for i, step in whole.items()
-            if not known[step.path.text].too_long
-        }
+        found: Found = {}
+        moved = {}
+        for i, step in whole.items():
+            if not (reading := known[step.path.text]).too_long:
+                moved[i] = scored(step, judge(step, reading, search.how, passed, found), found)
         particles = [
             particle if _over(particle) else moved.get(i) or particle._replace(finish_reason="length")
             for i, particle in enumerate(particles)
@@ -97,7 +97,7 @@ def filter_particles(problem: Problem, search: TreeSearch, run: int) -> Method:
             pointers = pointers_of(problem, run, depth, search.budget, search.resampling)
             chosen = resample([_weight(particle) for particle in particles], pointers)
             particles = [particles[i] for i in chosen]
-        tree.log(steps, list(moved.values()), particles)
+        tree.log(steps, found, {particle.node for particle in particles})
     return tree.result(problem, particles)
 
 
