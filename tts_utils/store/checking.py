@@ -9,6 +9,7 @@ from tts_utils.data_folder import OTHERS, TABLES, data_dir
 from tts_utils.hashes import is_as_written
 from tts_utils.store import files, manifest
 from tts_utils.store.manifest import StoreError
+from tts_utils.store.provenance import sources_of
 from tts_utils.store.tables import SCHEMAS
 
 
@@ -87,7 +88,7 @@ def _check_table(path: Path, name: str, entry: dict) -> list[str]:
         return [f"{path} holds another table than the manifest says; it belongs at {table.relative}"]
     if table.config_sha256 != entry.get("config_sha256"):
         return [f"{path}: the manifest gives another hash of its configuration"]
-    if files.sources_of(file) != entry.get("sources", {}) or path.stat().st_size != entry.get("bytes"):
+    if sources_of(file) != entry.get("sources", {}) or path.stat().st_size != entry.get("bytes"):
         return [f"{path}: the manifest gives other sources or another size"]
     if file.metadata.num_rows != entry.get("rows"):
         return [f"{path} holds {file.metadata.num_rows} rows, {entry.get('rows')} by the manifest"]

@@ -26,8 +26,8 @@ from tts_utils.store import manifest, merge
 from tts_utils.store.columns import to_frame
 from tts_utils.store.encoding import Rows, encode, from_rows
 from tts_utils.store.manifest import StoreError
+from tts_utils.store.provenance import check_same, shown, sources_of
 from tts_utils.store.tables import (
-    IMPORTED,
     KEYS,
     SCHEMA_VERSION,
     SCHEMAS,
@@ -48,7 +48,6 @@ __all__ = [
     "is_open",
     "load",
     "sources",
-    "sources_of",
     "stored",
     "stored_rows",
     "table_of_file",
@@ -124,7 +123,7 @@ def check_sources(table: Table, wanted: Mapping[str, str], data: Path) -> None:
     def look() -> None:
         for path in _files(table, data):
             found = sources_of(check_file(path))
-            _check_sources(path, found, {**found, **wanted})
+            check_same(path, found, {**found, **wanted})
 
     _beside_others(look)
 
@@ -139,8 +138,8 @@ def check_agreement(samples: Table, made_of_them: Table, data: Path) -> None:
         if now[key] != then[key]:
             path = _files(made_of_them, data)[0]
             raise ForeignTable(
-                f"{path} was made of another version of the samples: {key} is {_shown(then[key], now[key])}, "
-                f"that of the samples is {_shown(now[key], then[key])}; move it away to make it anew"
+                f"{path} was made of another version of the samples: {key} is {shown(then[key], now[key])}, "
+                f"that of the samples is {shown(now[key], then[key])}; move it away to make it anew"
             )
 
 
@@ -203,7 +202,7 @@ def _read(
     read = []
     for path in paths:
         file = check_file(path, table)
-        _check_sources(path, sources_of(file), sources)
+        check_same(path, sources_of(file), sources)
         with _reading(path):
             read.append(file.read(columns=columns))
     if read:
@@ -288,7 +287,7 @@ def compact(table: Table, data: Path) -> Path:
         read = [check_file(file, table) for file in files]
         sources = {key: value for content in read for key, value in sources_of(content).items()}
         for file, content in zip(files, read, strict=True):
-            _check_sources(file, sources_of(content), sources)
+            check_same(file, sources_of(content), sources)
         metadata = [content.schema_arrow.metadata for content in read]
         seconds = sum(float(m.get(b"tts.seconds", 0)) for m in metadata)
         if listed and path in files:  # else the entry is that of a table that was moved away
@@ -411,50 +410,3 @@ def _check_hash(table: Table, data: Path) -> None:
             f"{path} is not the file the manifest lists (its sha256 differs); restore both (git checkout), "
             "or remove the file and fill it again"
         ) from exc
-
-
-def sources_of(file: pq.ParquetFile) -> dict[str, str]:
-    """The hashes of problems and models that stand in a table's file."""
-    return json.loads((file.schema_arrow.metadata or {}).get(b"tts.sources", b"{}"))
-
-
-def _check_sources(path: Path, found: Mapping[str, str], wanted: Mapping[str, str] | None) -> None:
-    if wanted is None:
-        return
-    revisions = [key for key in found if _is_revision(key)]
-    for key in dict.fromkeys([*wanted, *revisions]):
-        there, now = found.get(key), wanted.get(key)
-        if there != now and (None not in (there, now) or _is_revision(key)):
-            raise ForeignTable(
-                f"{path} was filled from another version of its sources: {key} is {_shown(there, now)}, "
-                f"now {_shown(now, there)}; {_way_out(key, there, now)}, or move this file away to fill the "
-                "table anew"
-            )
-
-
-def _is_revision(key: str) -> bool:
-    return key.endswith("_revision")
-
-
-def _shown(value: str | None, other: str | None) -> str:
-    """Enough of a value to tell it from the other; a sha256 that differs early is cut."""
-    if value is None:
-        return "not stated"
-    return value[:12] if len(value) == 64 and value[:12] != (other or "")[:12] else value
-
-
-def _way_out(key: str, *values: str | None) -> str:
-    if key.startswith("import_") or any((value or "").startswith(IMPORTED) for value in values):
-        return "imported rows are never mixed with others: import under another --policy or --prm name"
-    if key.endswith("_settings"):
-        return (
-            "its chat template, tokenizer or configuration has changed, or how it is asked: restore the old "
-            f"files, or give the new ones another name (name= of load_{key.removesuffix('_settings')})"
-        )
-    if not _is_revision(key):
-        return "restore the old problems, or give the new ones another name"
-    load = f"load_{key.removesuffix('_revision')}"
-    return (
-        "another version or another backend is another source, and rows of two are never mixed: go on with "
-        f"the old one, or give the new one another name (name= of {load}, label in a recipe)"
-    )
