@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from itertools import chain
 
 import pytest
@@ -179,23 +180,38 @@ def written_out(request, monkeypatch):
         monkeypatch.setattr(LeanRows, "_attend_on_cpu", LeanRows._attend_on_gpu)
 
 
-@pytest.mark.usefixtures("written_out")
-@pytest.mark.parametrize("family", ["llama", "qwen", "grouped"])
-def test_the_written_out_pass_draws_what_the_model_draws_whatever_the_rows(family, monkeypatch):
-    """Rows split, move, end and find no place; the cache grows past the room it was given at first."""
+SEVEN = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 3)) for i in range(7)]
+SOME = SamplingConfig(temperature=0.4, max_tokens=90, seed=3)
+
+
+@functools.cache
+def moved_model(family: str):
+    """An untrained model whose weights are moved, so that samples differ."""
     model = grouped_model() if family == "grouped" else None
     if model is None:
         model = new_model(tokenizer(), family, hidden=32, layers=2, heads=4, seed=3).eval().double()
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
-    states = [State(problem(i), ("12 + 30 = 42.\n\n",) * (i % 3)) for i in range(7)]
-    config = SamplingConfig(temperature=0.4, max_tokens=90, seed=3)
+    return model
+
+
+@functools.cache
+def drawn_by_the_model(family: str) -> list[list[Continuation]]:
+    """What the model itself draws: for the written-out pass in either form."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tts_utils.lean.fits", lambda model: False)
+        return TransformersPolicy(family, moved_model(family), tokenizer()).sample(SEVEN, 5, SOME)
+
+
+@pytest.mark.usefixtures("written_out")
+@pytest.mark.parametrize("family", ["llama", "qwen", "grouped"])
+def test_the_written_out_pass_draws_what_the_model_draws_whatever_the_rows(family):
+    """Rows split, move, end and find no place; the cache grows past the room it was given at first."""
+    model, plain = moved_model(family), drawn_by_the_model(family)
     policies = [TransformersPolicy(family, model, tokenizer(), batch_size=size) for size in (64, 3)]
-    lean = [policy.sample(states, 5, config) for policy in policies]
+    lean = [policy.sample(SEVEN, 5, SOME) for policy in policies]
     assert all(policy._lean() is not None for policy in policies)
-    monkeypatch.setattr("tts_utils.lean.fits", lambda model: False)
-    plain = TransformersPolicy(family, model, tokenizer()).sample(states, 5, config)
     assert lean == [plain, plain]
     assert len({c.text for pool in plain for c in pool}) > 20
 
