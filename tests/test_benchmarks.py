@@ -101,7 +101,7 @@ def test_trees_that_differ_are_refused(prm):
     search.check_same(tree, tree)
     node = tree.nodes[1]
     for change in ({"text": node.text + "?"}, {"num_prm_tokens": -1}, {"score": node.score + 0.01}):
-        other = replace(tree, nodes=(tree.nodes[0], replace(node, **change), *tree.nodes[2:]))
+        other = replace(tree, nodes=(tree.nodes[0], node._replace(**change), *tree.nodes[2:]))
         with pytest.raises(SystemExit, match="differ"):
             search.check_same(tree, other)
     with pytest.raises(SystemExit, match="differ"):
