@@ -81,7 +81,7 @@ def data_lengths(names: Sequence[str], data: Path | None = None) -> pd.DataFrame
             path for of in record["sources"] for path in sorted((data / "labels" / of).glob("*.parquet"))[:-1]
         ]
         labels = pd.concat([pd.read_parquet(path, columns=["text", "question"]) for path in shards])
-        ids = load_tokenizer(folder)(labels["text"].tolist())["input_ids"]
+        ids = load_tokenizer(str(folder))(labels["text"].tolist())["input_ids"]
         sizes = pd.DataFrame({"tokens": [len(i) for i in ids], "response": 1})
         sizes["step"] = [len(split_steps(text)) for text in labels["text"]]
         by_question = sizes.groupby(labels["question"].to_numpy()).sum()
