@@ -54,7 +54,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     lm_weight: float = 1.0  # weight of the words beside that of the labels, where there are labels
     bfloat16: bool = False  # multiply in bfloat16 where that is quick; weights and optimiser stay in float32
-    compiled: bool = True  # on a CPU with a C++ compiler: fused kernels, twice as fast
+    compiled: bool = True  # on a CPU with a C++ compiler: fused kernels, up to twice as fast
     stop_loss: float | None = None
 
 
