@@ -11,7 +11,8 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from notebooks import ROOT, lesson_paths
+
 INPUTS = ("tts_utils/**/*.py", "tts_lab/**/*.py", "data/**/*", "constraints.txt", "requirements.txt")
 CACHE = ROOT / "book" / "_build" / ".jupyter_cache"
 
@@ -39,10 +40,7 @@ def empty_if_stale() -> None:
 
 def notebooks() -> list[Path]:
     """The book's notebooks, the largest first: the last one to end is then a short one."""
-    toc = (ROOT / "book" / "_toc.yml").read_text(encoding="utf-8")
-    entries = [entry for part in yaml.safe_load(toc)["parts"] for entry in part["chapters"]]
-    found = [ROOT / f"{entry['file']}.ipynb" for entry in entries if "file" in entry]
-    return sorted((path for path in found if path.is_file()), key=lambda path: -path.stat().st_size)
+    return sorted(lesson_paths(), key=lambda path: -path.stat().st_size)
 
 
 def run(paths: list[Path], timeout: int) -> None:
