@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tts_utils.protocols import TOO_LONG
 from tts_utils.records import Continuation, Problem, SamplingConfig, State, StepScores
@@ -17,6 +18,23 @@ def problems(count: int, *, prefix: str = "p") -> tuple[Problem, ...]:
         Problem(f"{prefix}{i:03d}", f"What is {100 + i}?", str(100 + i), level=i % 5 + 1)
         for i in range(count)
     )
+
+
+def ship(data: Path, items: Sequence[Problem], more: dict[str, bytes]) -> None:
+    """Make a folder of shipped data: problems, weights, a report, two samples of each problem, a manifest."""
+    from tts_utils import store
+
+    for name, content in {
+        "problems/toy.jsonl": as_jsonl(items).encode(),
+        "models/m/model.safetensors": bytes(range(256)) * 1000,
+        "models/m/config.json": b"{}",
+        "report/odd name.csv": b"a,b\n",
+        **more,
+    }.items():
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(content)
+    store.record_files([p for p in data.rglob("*") if p.is_file() and p.name[0] != "."], data=data)
+    store.fill_samples("toy", FakePolicy(), 2, data=data)
 
 
 def as_jsonl(items: Sequence[Problem]) -> str:

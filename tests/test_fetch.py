@@ -64,16 +64,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def place(tmp_path, monkeypatch):
     """A wheel without a clone, a working directory, and the data it was built with elsewhere."""
     data, packaged = tmp_path / "source/data", tmp_path / "packaged"
-    for name, content in {
-        "problems/toy.jsonl": fakes.as_jsonl(PROBLEMS).encode(),
-        BIG: bytes(range(256)) * 1000,
-        "models/m/config.json": b"{}",
-        "report/odd name.csv": b"a,b\n",
-    }.items():
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        (data / name).write_bytes(content)
-    store.record_files([p for p in data.rglob("*") if p.is_file() and p.name[0] != "."], data=data)
-    store.fill_samples("toy", fakes.FakePolicy(), 2, data=data)
+    fakes.ship(data, PROBLEMS, {})
     packaged.mkdir()
     shutil.copy(data / "manifest.json", packaged)
     (tmp_path / "work").mkdir()

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 import types
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,7 @@ def fake(monkeypatch):
     """A module in vLLM's place."""
     module = types.ModuleType("vllm")
     module.LLM = FakeLLM
-    module.SamplingParams = types.SimpleNamespace
+    module.SamplingParams = module.PoolingParams = types.SimpleNamespace
     config = types.ModuleType("vllm.config")
     config.PoolerConfig = dict
     monkeypatch.setitem(sys.modules, "vllm", module)
@@ -224,7 +225,7 @@ def test_the_engine_is_made_as_documented(fake, folders):
     assert policy.llm.options == {
         "dtype": "bfloat16", "enforce_eager": True, "max_model_len": 1024, "disable_log_stats": True,
         "seed": 0, "enable_prefix_caching": True, "max_num_seqs": 8, "enable_chunked_prefill": False,
-        "trust_remote_code": False, "load_format": "safetensors",
+        "block_size": 32, "trust_remote_code": False, "load_format": "safetensors",
     }  # fmt: skip
     whole = load_policy(folders("policy"), "cpu")
     assert (policy.name, policy.num_params) == ("t", whole.num_params)
@@ -298,23 +299,33 @@ def test_a_prompt_that_fills_the_context_is_named(fake, folders):
 
 
 class FakePooling(FakeLLM):
-    """Answers with the scores of the transformers adapter, as vLLM lays them out."""
+    """Answers with the scores of the transformers adapter, as vLLM lays them out.
 
-    def encode(self, prompts, pooling_task, use_tqdm):
-        assert pooling_task == "token_classify"
+    What it has read it keeps in blocks of 16 tokens; it gives no rows for those that a prompt begins with,
+    unless it is told not to read them.
+    """
+
+    def __init__(self, model, **options):
+        super().__init__(model, **options)
+        self.blocks = set()
+
+    def encode(self, prompts, pooling_params, pooling_task, use_tqdm):
+        assert pooling_task == pooling_params.task == "token_classify"
+        assert self.options["pooler_config"]["tok_pooling_type"] == "ALL"
+        assert self.options["enable_prefix_caching"]
         outputs = []
         for prompt in prompts:
             ids = prompt["prompt_token_ids"]
             with torch.inference_mode():
                 logits = self.reference(torch.tensor([ids]))  # (1, T, 2)
-            rows = logits[0].softmax(-1)
-            tag = self.options["pooler_config"].get("step_tag_id")
-            if tag is not None:
-                rows = rows[torch.tensor(ids) == tag]
+            known = [end for end in range(16, len(ids), 16) if tuple(ids[:end]) in self.blocks]
+            cached = 0 if pooling_params.skip_reading_prefix_cache else max(known, default=0)
+            self.blocks |= {tuple(ids[:end]) for end in range(16, len(ids) + 1, 16)}
+            rows = logits[0].softmax(-1)[cached + self.lost :]
             outputs.append(types.SimpleNamespace(outputs=types.SimpleNamespace(data=rows)))
         return outputs[self.missing :]
 
-    missing = 0
+    missing = lost = 0
 
 
 @pytest.fixture
@@ -349,13 +360,9 @@ def test_prm_scores_are_read_where_the_adapter_reads_them(fake_prm, kind):
 
 
 def test_the_prm_engine_is_made_as_documented(fake_prm):
-    prm, reference = fake_prm("math-shepherd", max_num_seqs=4)
+    prm, _ = fake_prm("math-shepherd", max_num_seqs=4)
     options = prm.llm.options
-    assert options["pooler_config"] == {
-        "task": "token_classify",
-        "tok_pooling_type": "STEP",
-        "step_tag_id": reference.format.tag,
-    }
+    assert options["pooler_config"] == {"task": "token_classify", "tok_pooling_type": "ALL"}
     assert options["hf_overrides"] == {
         "architectures": ["LlamaForCausalLM"],
         "classifier_from_token": ["+", "-"],
@@ -363,10 +370,38 @@ def test_the_prm_engine_is_made_as_documented(fake_prm):
         "num_labels": 2,
     }
     assert (options["runner"], options["convert"], options["max_num_seqs"]) == ("pooling", "classify", 4)
-    qwen, reference = fake_prm("qwen-math-prm")
-    assert qwen.llm.options["pooler_config"]["step_tag_id"] == reference.format.extra
-    assert "convert" not in qwen.llm.options
-    assert fake_prm("rlhflow")[0].llm.options["pooler_config"]["tok_pooling_type"] == "ALL"
+    assert options["enable_prefix_caching"]
+    assert "convert" not in fake_prm("qwen-math-prm")[0].llm.options
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_a_step_is_read_once_as_far_as_whole_blocks_are_kept(fake_prm, kind):
+    prm, reference = fake_prm(kind)
+    path = [State(problem(), (STEPS * 4)[:length]) for length in range(1, 13)]
+    for state in path:
+        (ours,), (whole,) = prm.score([state]), reference.score([state])
+        assert ours.scores == pytest.approx(whole.scores, abs=1e-5)
+        assert ours.num_tokens == whole.num_tokens
+    ids = [reference.format.encode(state).ids for state in path]
+    shared = [
+        sum(1 for _ in takewhile(lambda p: p[0] == p[1], zip(*two, strict=False))) for two in pairwise(ids)
+    ]
+    expected = sum(map(len, ids)) - sum(
+        min(s, len(new) - 1) // 16 * 16 for s, new in zip(shared, ids[1:], strict=True)
+    )
+    assert prm.tokens_run == expected < sum(map(len, ids)) / 2
+
+
+@pytest.mark.parametrize("kind", RUNNABLE)
+def test_what_the_engine_keeps_and_the_adapter_forgot_is_read_again(fake_prm, monkeypatch, kind):
+    prm, reference = fake_prm(kind)
+    states = [State(problem(), STEPS * 3), State(problem(), STEPS * 4)]
+    prm.score(states)
+    monkeypatch.setattr(prm_vllm, "REMEMBERED", 1)
+    prm.score(states[:1])
+    assert len(prm._known) == 1
+    for ours, whole in zip(prm.score(states), reference.score(states), strict=True):
+        assert ours.scores == pytest.approx(whole.scores, abs=1e-5)
 
 
 def test_a_value_head_stays_with_transformers(folders):
@@ -403,9 +438,9 @@ def test_long_trajectories_are_said_to_be_and_wrong_counts_name_the_problem(fake
     long, short = prm.score([State(problem(), STEPS * 20), State(problem(), STEPS)])
     assert long == TOO_LONG and len(short.scores) == 3
     assert prm.score([State(problem(), STEPS * 20)]) == [TOO_LONG]
-    prm.llm.options["pooler_config"]["step_tag_id"] = 0  # what an engine without its tag returns: no rows
-    with pytest.raises(BadScores, match=r"0 scores for 3 steps.*'p0'"):
-        prm.score([State(problem(), STEPS)])
+    prm.llm.lost = 200  # an engine that returns too few rows
+    with pytest.raises(BadScores, match=r"3 scores for 4 steps.*'p0'"):
+        prm.score([State(problem(), (*STEPS, "And so on.\n\n"))])
 
 
 # --- with vLLM ---

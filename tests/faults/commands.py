@@ -196,17 +196,7 @@ def _verdicts(folder: Path) -> None:
 def _source(folder: Path) -> None:
     """Shipped data elsewhere, the manifest that a wheel carries, and the data of another version."""
     data = folder / "source/data"
-    for name, content in {
-        "problems/toy.jsonl": fakes.as_jsonl(PROBLEMS).encode(),
-        "models/m/model.safetensors": bytes(range(256)) * 1000,
-        "models/m/config.json": b"{}",
-        "report/old.csv": b"a,b\n1,2\n",
-        "report/odd name.csv": b"a,b\n",
-    }.items():
-        (data / name).parent.mkdir(parents=True, exist_ok=True)
-        (data / name).write_bytes(content)
-    store.record_files([p for p in data.rglob("*") if p.is_file() and p.name[0] != "."], data=data)
-    store.fill_samples("toy", fakes.FakePolicy(), 2, data=data)
+    fakes.ship(data, PROBLEMS, {"report/old.csv": b"a,b\n1,2\n"})
     (folder / "packaged").mkdir()
     shutil.copy(data / "manifest.json", folder / "packaged")
     other = folder / "cache/0.0.1-older"

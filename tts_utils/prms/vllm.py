@@ -3,11 +3,17 @@
 Three of the four formats run. A PRM that answers with a word ("labels": Math-Shepherd, RLHFlow) is turned
 into a classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM knows. Skywork's value head is
 not: vLLM would need a plugin for it, and here is none, so a Skywork PRM is refused and runs by transformers.
+
+A trajectory that continues another costs its new tokens, as far as the engine's prefix cache holds whole
+blocks of it (16 tokens on a GPU, 128 on a CPU). vLLM returns no scores for what it takes from the cache;
+those are remembered here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 
 from tts_utils.backends import check_options
 from tts_utils.checkpoints import find_model, load_config, refuse_pickles, revision_of
@@ -20,6 +26,9 @@ from tts_utils.records import State, StepScores
 
 COLUMN = {"labels": 0, "classes": 1}
 """Which of the two probabilities is the score: that of "+", or that of the second class."""
+
+REMEMBERED = 2**20
+"""Scores that are remembered at most, about 100 MB; the oldest go first."""
 
 
 def load_vllm_prm(name_or_path: str, name: str = "", *, strip: bool = False, **options) -> VLLMPRM:
@@ -64,17 +73,15 @@ def load_vllm_prm(name_or_path: str, name: str = "", *, strip: bool = False, **o
 def pooling_options(tokenizer, text_format: Format, config) -> dict:
     """Arguments of ``vllm.LLM`` that make a PRM of a checkpoint.
 
-    STEP pooling wants the tag's id: without it vLLM returns no rows at all, and no error. A format without
-    a tag of its own (RLHFlow) pools ALL tokens; its positions are picked out afterwards.
+    ALL tokens are pooled and the steps' positions picked out afterwards: STEP pooling looks for the tag among
+    a prompt's tokens and fails where some of them came from the cache (vLLM 0.32).
     """
     from vllm.config import PoolerConfig
 
-    tag = step_tag(text_format)
-    pooling = {"tok_pooling_type": "ALL"} if tag is None else {"tok_pooling_type": "STEP", "step_tag_id": tag}
     options = {
         "runner": "pooling",
-        "pooler_config": PoolerConfig(task="token_classify", **pooling),
-        "enable_prefix_caching": False,  # vLLM 0.32 never reads it where every step is scored
+        "pooler_config": PoolerConfig(task="token_classify", tok_pooling_type="ALL"),
+        "enable_prefix_caching": True,
     }
     if text_format.head == "labels":
         options["convert"] = "classify"
@@ -87,13 +94,12 @@ def pooling_options(tokenizer, text_format: Format, config) -> dict:
     return options
 
 
-def step_tag(text_format: Format) -> int | None:
-    """The token that stands behind every step and nowhere else, or None where the format has none."""
-    return getattr(text_format, "tag", getattr(text_format, "extra", None))
-
-
 class VLLMPRM:
-    """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter."""
+    """A PRM run by vLLM's in-process ``LLM``; its scores are those of the transformers adapter.
+
+    Attributes:
+        tokens_run: tokens that went through the model so far; those taken from the prefix cache did not.
+    """
 
     settings = ""
 
@@ -112,6 +118,8 @@ class VLLMPRM:
         self.llm = llm
         self.format = text_format
         self.max_model_len = max_model_len
+        self.tokens_run = 0
+        self._known: dict[bytes, float] = {}  # the score of a step, by all tokens up to its end
 
     def score(self, trajectories: Sequence[State]) -> list[StepScores]:
         """Score every step of all trajectories in one call of the engine; see ``tts_utils.protocols.PRM``.
@@ -121,13 +129,48 @@ class VLLMPRM:
         """
         encoded = [self.format.encode(t) if t.steps else Encoded([], []) for t in trajectories]
         full = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= self.max_model_len]
-        prompts, what = [encoded[i].ids for i in full], f"score {len(full)} trajectories with {self.name}"
-        asked = answers_of(self.llm.encode, what, prompts, pooling_task="token_classify") if full else []
         results = [TOO_LONG if len(ids) > self.max_model_len else StepScores((), 0) for ids, _ in encoded]
-        column, tagged = COLUMN[self.format.head], step_tag(self.format) is not None
-        for i, output in zip(full, asked, strict=True):
-            ids, positions = encoded[i]
-            rows = output.outputs.data[:, column].float().tolist()
-            results[i] = StepScores(tuple(rows if tagged else (rows[p] for p in positions)), len(ids))
+        for i, scores in zip(full, self._scores([encoded[i] for i in full]), strict=True):
+            results[i] = StepScores(scores, len(encoded[i].ids))
         check_scores(trajectories, results)
         return results
+
+    def _scores(self, encoded: Sequence[Encoded]) -> list[tuple[float, ...]]:
+        """The scores of every trajectory's steps; a trajectory is read whole where one is not remembered."""
+        names = [list(_names(one)) for one in encoded]
+        self._read(encoded, names)
+        missing = [i for i, steps in enumerate(names) if any(name not in self._known for name in steps)]
+        self._read([encoded[i] for i in missing], [names[i] for i in missing], whole=True)
+        scores = [tuple(self._known[name] for name in steps if name in self._known) for steps in names]
+        for name in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
+            del self._known[name]
+        return scores
+
+    def _read(
+        self, encoded: Sequence[Encoded], names: Sequence[Sequence[bytes]], whole: bool = False
+    ) -> None:
+        """Remember the scores of what the engine does not take from its cache: of all if ``whole``."""
+        if not encoded:
+            return
+        from vllm import PoolingParams
+
+        params = PoolingParams(task="token_classify", skip_reading_prefix_cache=whole)
+        what = f"score {len(encoded)} trajectories with {self.name}"
+        prompts, task = [ids for ids, _ in encoded], "token_classify"
+        asked = answers_of(self.llm.encode, what, prompts, pooling_params=params, pooling_task=task)
+        for (ids, positions), steps, output in zip(encoded, names, asked, strict=True):
+            rows = output.outputs.data[:, COLUMN[self.format.head]].float().tolist()  # of the last tokens
+            self.tokens_run += len(rows)
+            cached = len(ids) - len(rows)
+            for position, name in zip(positions, steps, strict=True):
+                if position >= cached:
+                    self._known[name] = rows[position - cached]
+
+
+def _names(encoded: Encoded) -> Iterator[bytes]:
+    """For every step a name of all tokens up to its end."""
+    digest, done = blake2b(digest_size=16), 0
+    for position in encoded.positions:
+        digest.update(array("I", encoded.ids[done : position + 1]).tobytes())
+        done = position + 1
+        yield digest.digest()

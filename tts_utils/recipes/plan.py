@@ -212,9 +212,8 @@ def estimate(job: Job, rates: Rates) -> Estimate:
     flops = None
     if known:
         flops = sum(inference_flops(p, t) for p, t in zip(sizes, (generated, read), strict=True) if p and t)
-    keeps = bool(job.search and job.prm and job.prm.backend == "transformers")
-    # What it read before it does not read again; what is charged stays.
-    passes = (generated if keeps else read) * rates.distinct
+    # What a search's PRM read before it does not read again (vLLM but for a block); what is charged stays.
+    passes = (generated if job.search else read) * rates.distinct
     seconds: float | None = 0.0
     for tokens, speed in (
         (generated, rates.policy_speed.get(policy)),
