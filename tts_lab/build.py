@@ -84,10 +84,10 @@ def stages(recipe: Recipe, data: Path, device: str, log=print) -> Iterator[Stage
             lambda spec=spec, folder=folder: _prm(spec, folder, data, device, log),
         )
     for spec in recipe.policies:
-        judges = recipe.prms_of(spec)
         for dataset, n in recipe.num_samples.items():
             if spec not in recipe.policies_of(dataset):
                 continue
+            judges = recipe.judges_of(spec, dataset)
             count = _count(problems / f"{dataset}.jsonl", recipe)
             make = partial(_tables, spec, dataset=dataset, data=data, device=device)
             yield Stage(
@@ -229,7 +229,7 @@ def _tables(spec: PolicySpec, recipe: Recipe, *, dataset: str, data: Path, devic
         )
         log(f"{filled.path.name}: {filled.added} samples added in {filled.seconds:.0f} s")
         fill.fill_step_labels(filled.table, check_steps, limit=recipe.limit, data=data)
-        for prm_spec in recipe.prms_of(spec):
+        for prm_spec in recipe.judges_of(spec, dataset):
             if not _is_trained(data, prm_spec, log):
                 continue
             prm = RememberingPRM(_load_prm(data, prm_spec.name, device))

@@ -81,9 +81,10 @@ def data_lengths(names: Sequence[str], data: Path | None = None) -> pd.DataFrame
             path for of in record["sources"] for path in sorted((data / "labels" / of).glob("*.parquet"))[:-1]
         ]
         labels = pd.concat([pd.read_parquet(path, columns=["text", "question"]) for path in shards])
-        ids = load_tokenizer(str(folder))(labels["text"].tolist())["input_ids"]
+        texts = labels["text"].tolist()
+        ids = load_tokenizer(str(folder))(texts, return_attention_mask=False)["input_ids"]
         sizes = pd.DataFrame({"tokens": [len(i) for i in ids], "response": 1})
-        sizes["step"] = [len(split_steps(text)) for text in labels["text"]]
+        sizes["step"] = [len(split_steps(text)) for text in texts]
         by_question = sizes.groupby(labels["question"].to_numpy()).sum()
         for unit in ("response", "step"):
             found = ratio_interval(by_question["tokens"], by_question[unit])

@@ -33,20 +33,20 @@ def completeness(recipe: Recipe, data: Path | None = None) -> pd.DataFrame:
     }
     rows = []
     for spec in recipe.policies:
-        judges = recipe.prms_of(spec)
         sampling = recipe.sampling_of(spec)
         greedy = replace(sampling, temperature=0)
         for dataset, n in recipe.num_samples.items():
             if spec not in recipe.policies_of(dataset):
                 continue
-            for kind, copies in (("samples", 1), ("step_scores", len(judges))):
+            judges = [prm.name for prm in recipe.judges_of(spec, dataset)]
+            for kind, readers in (("samples", [""]), ("step_scores", judges)):
                 there = sum(
                     min(table_files.stored_rows(table, data), sizes[dataset] * wanted)
                     for table in table_files.stored(data, kind, dataset, spec.name)
                     for config, wanted in ((greedy, 1), (sampling, n))
-                    if table.sampling == config
+                    if table.sampling == config and table.prm in readers
                 )
-                wanted = sizes[dataset] * (n + 1) * copies
+                wanted = sizes[dataset] * (n + 1) * len(readers)
                 if wanted:
                     rows.append((kind, dataset, spec.name, there, wanted))
         for dataset in recipe.num_samples:

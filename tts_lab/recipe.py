@@ -13,19 +13,21 @@ from tts_utils.tree_search import TreeSearch
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """Searches by both methods, of some policies with some PRMs on one test set.
+    """Searches by both methods or one, of some policies with some PRMs on one test set.
 
     Attributes:
         dataset: the test set.
         budgets: every N.
         policies: their names; () for all that are searched with.
         prms: their names; () for all.
+        methods: "beam" and "dvts", or one of them.
     """
 
     dataset: str
     budgets: tuple[int, ...]
     policies: tuple[str, ...] = ()
     prms: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("beam", "dvts")
 
     def asks(self, dataset: str, policy: str, prm: str) -> bool:
         """Whether the plan asks for searches of this policy with this PRM on this set."""
@@ -49,6 +51,7 @@ class Recipe:
         long_tokens: the limit on a sample's tokens for policies that think long.
         num_samples: samples per problem of each test set.
         only: for test sets that are not for all policies, the names of those that they are for.
+        judged: for test sets that not all PRMs score, the names of those that do.
         plans: which searches are run.
         limit: only the first so many test problems, or None for all.
     """
@@ -61,6 +64,7 @@ class Recipe:
     long_tokens: int
     num_samples: dict[str, int]
     only: dict[str, tuple[str, ...]]
+    judged: dict[str, tuple[str, ...]]
     plans: tuple[SearchPlan, ...]
     limit: int | None = None
 
@@ -89,10 +93,16 @@ class Recipe:
         """
         return () if policy.register == "long" else self.prms
 
+    def judges_of(self, policy: PolicySpec, dataset: str) -> tuple[PRMSpec, ...]:
+        """The PRMs that score a policy's samples of a test set."""
+        names = self.judged.get(dataset)
+        return tuple(p for p in self.prms_of(policy) if names is None or p.name in names)
+
     def grid(self, dataset: str, policy: str, prm: str) -> tuple[TreeSearch, ...]:
         """The searches of one policy with one PRM on one test set, each once."""
-        budgets = [n for plan in self.plans if plan.asks(dataset, policy, prm) for n in plan.budgets]
-        return tuple(TreeSearch(m, n) for n in dict.fromkeys(budgets) for m in ("beam", "dvts"))
+        asked = [plan for plan in self.plans if plan.asks(dataset, policy, prm)]
+        searches = (TreeSearch(m, n) for plan in asked for n in plan.budgets for m in plan.methods)
+        return tuple(dict.fromkeys(searches))
 
 
 JUDGES = ("lab-qwen-prm-l", "lab-qwen-prm-s")  # the two best, by held-out rollouts
@@ -122,7 +132,8 @@ FULL = Recipe(
     sampling=SamplingConfig(),
     long_tokens=768,
     num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256, "lab-hard": 64, "lab-fresh": 64},
-    only={"lab-fresh": LARGE + LARGEST},
+    only={"lab-fresh": LARGE},
+    judged={"lab-hard": LONG_RUNS, "lab-fresh": JUDGES[:1]},
     plans=(
         SearchPlan("lab-200", (4, 16, 64)),
         *(SearchPlan("lab-200", (256,), (policy,), (prm,)) for policy, prm in TELLING),
