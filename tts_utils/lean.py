@@ -28,7 +28,7 @@ ROPES = ("default", "linear", "llama3")
 """Ways of turning queries and keys that are the same at every length."""
 
 Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""(layer, queries (B, T, H, D), keys (B, T, K, D), values (B, T, K, D)) -> attention (B, T, H * D)."""
+"""(layer, queries (..., H, D), keys (..., K, D), values (..., K, D)) -> attention (..., H * D)."""
 
 
 def fits(model) -> bool:
@@ -134,11 +134,11 @@ class Lean:
         return torch.stack([-second, first], 1).flatten(0, 2)
 
     def __call__(self, ids: Tensor, positions: Tensor, end: int, attend: Attend) -> Tensor:
-        """Last hidden states (B, T, hidden) of tokens (B, T) at positions (B, T), all below ``end``."""
+        """Last hidden states (..., hidden) of tokens (...) at positions (...), all below ``end``."""
         x = F.embedding(ids, self.embedding)
         if end > len(self.cos):
             self._turn_up_to(2 * end)
-        cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]  # (B, T, 1, D)
+        cos, sin = (turn[positions].unsqueeze(-2) for turn in (self.cos, self.sin))  # (..., 1, D)
         shape = (self.hidden,)
         for number, layer in enumerate(self.layers):
             y = F.rms_norm(x, shape, layer.before, self.eps)
@@ -151,15 +151,15 @@ class Lean:
         return F.rms_norm(x, shape, self.norm, self.eps)
 
     def _heads(self, y: Tensor, layer: _Layer, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, T, H, D), keys and values (B, T, K, D), the first two turned to their positions."""
+        """Queries (..., H, D), keys and values (..., K, D), the first two turned to their positions."""
         parts = [part(y).unflatten(-1, (-1, self.size)) for part in layer.into]
         if not self.fused:
             queries, keys, values = parts
             return *(torch.addcmul(x * cos, _turn(x), sin) for x in (queries, keys)), values
         both = self.heads + self.kv_heads
-        straight, *turned, values = parts[0].split([both] * (1 + self.folded) + [self.kv_heads], 2)
+        straight, *turned, values = parts[0].split([both] * (1 + self.folded) + [self.kv_heads], -2)
         turned = torch.addcmul(straight * cos, turned[0] if self.folded else _turn(straight), sin)
-        return *turned.split([self.heads, self.kv_heads], 2), values
+        return *turned.split([self.heads, self.kv_heads], -2), values
 
 
 def _as_is(layer) -> _Layer:

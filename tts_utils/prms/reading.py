@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from transformers.cache_utils import DynamicCache
 
 from tts_utils.lean import Leanness
 from tts_utils.prms.formats import Format
+from tts_utils.prms.passes import Row, batch_of, through_modules, written_out
 from tts_utils.prms.prefixes import Node, Prefixes
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -19,7 +18,6 @@ ROW_TOKENS = 64
 """Tokens of the pieces behind one node that stand in one row; each sees the node's tokens and its own."""
 
 Pieces = Sequence[tuple[int, ...]]
-Row = tuple[Node | None, list[Node]]  # a node that is read, and nodes behind it that are not
 
 
 class Reader:
@@ -115,100 +113,24 @@ class Reader:
                 widest, longest = wide[i], past[i]
         return result
 
-    def _run(self, batch: list[Row]) -> None:
+    def _run(self, rows: list[Row]) -> None:
         """Read the nodes of some rows; keep their keys, values and scores."""
-        device = self.model.device
-        pasts = [len(parent.places) if parent else 0 for parent, _ in batch]
-        widths = [sum(node.length for node in nodes) for _, nodes in batch]
-        past, width = max(pasts), max(widths)
-        ids, positions, pieces, behind, places, cells, ends = [], [], [], [], [], [], []
-        for row, (parent, nodes) in enumerate(batch):
-            pad = [0] * (width - widths[row])
-            ids.append([token for node in nodes for token in node.key] + pad)
-            positions.append([pasts[row] + k for node in nodes for k in range(node.length)] + pad)
-            pieces.append([k for k, node in enumerate(nodes) for _ in range(node.length)] + [-1] * len(pad))
-            behind.append([0] * (past - pasts[row]) + (parent.places if parent else []))
-            column = row * width
-            for node in nodes:
-                places += self._known.take(node)
-                cells += range(column, column + node.length)
-                column += node.length
-                if node.depth:
-                    ends.append(column - 1)
-        ids, positions, pieces, behind, places, cells, ends = (
-            torch.tensor(x, device=device) for x in (ids, positions, pieces, behind, places, cells, ends)
-        )
-        self.tokens_run += ids.numel()
-        mask = self._mask(pieces, torch.tensor(pasts, device=device), past)
-        hidden = self._hidden(ids, positions, mask, behind.long(), places.long(), cells.long())
+        new = [node for _, nodes in rows for node in nodes]
         scores: list[float] = []
-        if len(ends):
-            chosen = hidden.flatten(0, 1)[ends.to(hidden.device)]
-            scores = self.format.read(self.model, chosen.float()).tolist()
+        if any(node.length for node in new):
+            batch, lean = batch_of(rows, self._known, self.model.device), self._lean()
+            self.tokens_run += len(batch.ids) if lean else batch.grid.numel()
+            if lean:
+                hidden = written_out(lean, self._known, batch)
+            else:
+                hidden = through_modules(self.model, self._known, batch)
+            if len(hidden):
+                scores = self.format.read(self.model, hidden.float()).tolist()
         following = iter(scores)
-        for _, nodes in batch:
-            for node in nodes:
-                node.read = True
-                if node.depth:
-                    node.score = next(following)
-
-    def _mask(self, pieces: torch.Tensor, pasts: torch.Tensor, past: int) -> torch.Tensor:
-        """What is added to attention (B, 1, T, P + T): 0 where a token looks, very little elsewhere.
-
-        It looks at all that stands before its row, and in it at its own piece up to itself.
-        """
-        rows, width = pieces.shape
-        columns = torch.arange(past, device=pieces.device)
-        before = (columns >= past - pasts[:, None])[:, None].expand(rows, width, past)
-        within = (pieces[:, :, None] == pieces[:, None]).tril()
-        seen = torch.cat([before, within], 2)[:, None]
-        dtype = next(self.model.parameters()).dtype
-        mask = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-        return _aligned(mask.masked_fill_(~seen, torch.finfo(dtype).min))
-
-    def _hidden(self, ids, positions, mask, behind, places, cells) -> torch.Tensor:
-        """Last hidden states (B, T, D) of new tokens, whose keys and values are kept."""
-        known, past = self._known, behind.shape[1]
-
-        def keep(layer: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-            known.write(layer, places, *(x.flatten(0, 1)[cells.to(x.device)] for x in (keys, values)))
-
-        lean = self._lean()
-        if lean is None:
-            cache = DynamicCache()
-            for layer in range(known.num_layers if past else 0):
-                cache.update(*(x.transpose(1, 2) for x in known.past(layer, behind)), layer)
-            out = self.model.base_model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            )
-            for number, layer in enumerate(cache.layers):
-                keep(number, *(x[:, :, past:].transpose(1, 2) for x in (layer.keys, layer.values)))
-            return out.last_hidden_state
-
-        groups = lean.heads // lean.kv_heads
-        if groups > 1:  # queries that share keys are looked at as tokens of one head: no key is copied
-            mask = _aligned(mask.repeat(1, 1, groups, 1))
-
-        rows, width = ids.shape
-        own = behind.new_zeros(rows * width)  # a pad's keys are those of any place: nobody looks there
-        own[cells.to(own.device)] = places.to(own.device)
-        together = torch.cat([behind, own.view(rows, width)], 1)
-
-        def attend(layer, queries, keys, values):
-            keep(layer, keys, values)
-            if past:
-                keys, values = known.past(layer, together)
-            queries = queries.unflatten(2, (-1, groups)).permute(0, 2, 3, 1, 4).flatten(2, 3)
-            seen = F.scaled_dot_product_attention(
-                queries, keys.transpose(1, 2), values.transpose(1, 2), attn_mask=mask, scale=lean.scale
-            )
-            return seen.unflatten(2, (groups, -1)).permute(0, 3, 1, 2, 4).flatten(2)
-
-        return lean(ids, positions, past + ids.shape[1], attend)
+        for node in new:
+            node.read = True
+            if node.depth:
+                node.score = next(following)
 
     def _whole(self, texts: list[Pieces]) -> list[tuple[float, ...]]:
         """Read texts from their beginnings, keeping nothing; pads stand on the right, where nobody looks."""
@@ -231,14 +153,6 @@ class Reader:
             for i in batch:
                 results[i] = tuple(next(scores) for _ in texts[i][1:])
         return results
-
-
-def _aligned(mask: torch.Tensor) -> torch.Tensor:
-    """The same mask, rows of 16 numbers apart on a GPU: else its kernels would copy it in every layer."""
-    width = mask.shape[-1]
-    if mask.device.type == "cpu" or width % 16 == 0:
-        return mask
-    return F.pad(mask, (0, 16 - width % 16))[..., :width]
 
 
 def rows_of(nodes: Sequence[Node]) -> list[Row]:

@@ -19,8 +19,9 @@ class TransformersPRM:
     """A PRM run by transformers, on a CPU or on GPUs, whatever its format.
 
     Attributes:
-        tokens_run: tokens that went through the model so far, padding included. What a trajectory is charged
-            (``StepScores.num_tokens``) does not depend on it: that is the trajectory's length.
+        tokens_run: tokens that went through the model so far, with pads where the model's own modules run.
+            What a trajectory is charged (``StepScores.num_tokens``) does not depend on it: that is the
+            trajectory's length.
     """
 
     settings = ""
