@@ -82,3 +82,27 @@ def test_the_page_for_teachers_keeps_its_answers_from_students(tmp_path):
     student.hide_in_downloads(app, None)
     assert "Ten samples, three right" in answers and other == ["# Preface"]
     assert not [text for text in (*source, *map(Path.read_text, copies)) if "samples" in text]
+
+
+def test_the_preface_promises_no_solutions_to_students(tmp_path):
+    text = (ROOT / "book" / "preface.md").read_text(encoding="utf-8")
+    copies = [tmp_path / "book" / "preface.md", tmp_path / "_sources" / "book" / "preface.md.txt"]
+    for copy in copies:
+        copy.parent.mkdir(parents=True)
+        copy.write_text(text, encoding="utf-8")
+    app = SimpleNamespace(outdir=tmp_path, env=SimpleNamespace(doc2path=lambda page: f"{page}.md"))
+    source = [text]
+    student.hide(app, "book/preface", source)
+    student.hide_in_downloads(app, None)
+    for said in (*source, *(copy.read_text(encoding="utf-8") for copy in copies)):
+        assert "folded solution" not in said
+        assert len(said.splitlines()) == len(text.splitlines()) and "your teacher has" in said
+
+
+def test_the_built_edition_promises_no_folded_solution():
+    if not HTML.is_dir():
+        pytest.skip("the student edition is not built (make book STUDENT=1)")
+    files = [path for path in HTML.rglob("preface*") if path.suffix in (".html", ".md", ".txt")]
+    assert len(files) >= 2
+    for path in files:
+        assert "folded solution" not in path.read_text(encoding="utf-8"), path

@@ -2,7 +2,7 @@
 
 Solutions are cells whose id says so (``02-solution-scores``). They are taken out before a page is read, and
 out of every copy of a notebook that the built book offers for download. The page for teachers, which answers
-exam questions, says that it is theirs.
+exam questions, says that it is theirs; the preface promises no solutions.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ TEACHERS = ("book/teaching",)
 FOR_TEACHERS = (
     "# For teaching\n\nPlans, exam questions and their answers are in the teacher's edition of this book.\n"
 )
+PREFACE = "book/preface"
+PROMISE, INSTEAD = "and a folded solution", "and a solution that your teacher has"
 PLACE = {
     "cell_type": "markdown",
     "metadata": {},
@@ -36,20 +38,27 @@ def without_solutions(notebook: str) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
+def for_students(page: str, text: str) -> str:
+    """Return what students read of a page that is no notebook."""
+    if page in TEACHERS:
+        return FOR_TEACHERS
+    return text.replace(PROMISE, INSTEAD) if page == PREFACE else text
+
+
 def hide(app: Sphinx, page: str, source: list[str]) -> None:
     """Take the solutions out of a page that is about to be read."""
     if app.env.doc2path(page).endswith(".ipynb"):
         source[0] = without_solutions(source[0])
-    if page in TEACHERS:
-        source[0] = FOR_TEACHERS
+    else:
+        source[0] = for_students(page, source[0])
 
 
 def hide_in_downloads(app: Sphinx, exception: Exception | None) -> None:
     """Take them out of the copies of sources that lie beside the pages."""
     if exception is None:
-        for page in TEACHERS:
+        for page in (*TEACHERS, PREFACE):
             for path in Path(app.outdir).rglob(f"{page}.md*"):
-                path.write_text(FOR_TEACHERS, encoding="utf-8")
+                path.write_text(for_students(page, path.read_text(encoding="utf-8")), encoding="utf-8")
         for path in Path(app.outdir).rglob("*.ipynb"):
             path.write_text(without_solutions(path.read_text(encoding="utf-8")), encoding="utf-8")
 
