@@ -52,9 +52,10 @@ def test_what_a_cell_printed_is_not_said_twice_in_markdown(listed) -> None:
                 assert "\n".join(blocks).count(line) <= shown.count(line), f"{page}: {line}"
 
 
-def test_a_lesson_s_markdown_shows_code_and_no_markup_of_charts(listed) -> None:
+def test_a_lesson_s_markdown_shows_code_and_outputs_and_no_markup_of_charts(listed) -> None:
     lessons = [page for page in listed if page.startswith("notebooks/")]
     assert lessons
     for page in lessons:
         text = (HTML / f"{page}.md").read_text(encoding="utf-8")
         assert "```python" in text and "vegaEmbed" not in text, page
+        assert "```text" in text, f"{page} shows nothing of what its cells printed"

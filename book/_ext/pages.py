@@ -6,6 +6,7 @@ Every page gets a description and Open Graph tags in its head, and a Markdown fi
 
 import os
 import re
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
@@ -52,6 +53,20 @@ def as_markdown(source: Path, executed: Path) -> str:
         if printed:
             parts.append(f"```text\n{printed}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def fill(executed: Path, cache: str | Path) -> None:
+    """Write outputs into the notebooks that the build left behind; a notebook that the cache lacks stays.
+
+    Where outputs came from the cache, myst-nb writes the notebook without them. The slides read it too.
+    """
+    from jupyter_cache import get_cache
+
+    held = get_cache(cache)
+    for path in executed.rglob("*.ipynb"):
+        with suppress(KeyError):
+            _, notebook = held.merge_match_into_notebook(nbformat.read(path, as_version=4))
+            nbformat.write(notebook, path)
 
 
 def _printed(outputs: list) -> str:
@@ -101,6 +116,7 @@ def write_files(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.format != "html" or app.config.edition:  # the sources are English
         return
     out = Path(app.outdir)
+    fill(out.parent / "jupyter_execute", app.config.nb_execution_cache_path)
     order = ordered(app)
     lines = [f"# {app.config.html_title}", "", f"> {app.env.page_descriptions[app.config.root_doc][1]}", ""]
     lines += ["## Pages", ""]
