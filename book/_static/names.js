@@ -34,9 +34,11 @@ document.addEventListener("DOMContentLoaded", () => {
   let waiting = 0;
   const again = () => {
     clearTimeout(waiting);
+    document.documentElement.dataset.naming = "soon"; // the checks in a browser wait until it is gone
     waiting = setTimeout(() => {
       name(document);
       reach();
+      delete document.documentElement.dataset.naming;
     }, 100);
   };
   new MutationObserver((changes) => {

@@ -87,6 +87,13 @@ export async function open(browser, path, width, report, script) {
   return page;
 }
 
+/** Wait until the page's own script, names.js, has named what came late: icons, charts, opened folds. */
+export async function named(page) {
+  const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  await page.evaluate(frame); // "toggle" is told a task later than a fold opens
+  await page.waitForFunction(() => !("naming" in document.documentElement.dataset), null, { timeout: PATIENCE });
+}
+
 /** How many pixels the page is wider than its window. */
 export const excess = (page) => page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
 

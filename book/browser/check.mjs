@@ -9,7 +9,7 @@
 
 import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { begin, excess, open, tryAll, WIDTHS } from "./book.mjs";
+import { begin, excess, named, open, tryAll, WIDTHS } from "./book.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf-8");
 const THEMES = { light: [], dark: ["color-contrast", "link-in-text-block"] }; // all rules; those of colour
@@ -59,6 +59,7 @@ async function tryPage(browser, path, report) {
     await page.evaluate(AXE);
     for (const [theme, rules] of Object.entries(THEMES)) {
       await show(page, theme);
+      await named(page);
       for (const line of await problemsOf(page, width, rules)) report(`${width} px, ${theme}: ${line}`);
     }
     await page.context().close();
