@@ -262,3 +262,16 @@ def test_an_architecture_that_does_not_keep_every_token_is_refused_in_one_senten
     with pytest.raises(UnknownModel, match=f"'{kind}', which does not keep every token of its past"):
         checkpoints.refuse_stateful(model, "some/model")
     checkpoints.refuse_stateful(tiny_model(), "tiny")
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [
+        (lambda input_ids, past_key_values=None: None, "past_key_values"),  # transformers below 5.24
+        (lambda input_ids, cache=None: None, "cache"),
+        (lambda input_ids, attention_mask=None: None, None),
+    ],
+)
+def test_the_past_of_a_model_is_called_what_its_forward_calls_it(forward, name):
+    model = types.SimpleNamespace(base_model=types.SimpleNamespace(forward=forward))
+    assert checkpoints.past_name(model) == name

@@ -115,6 +115,12 @@ def refuse_pickles(source: str) -> None:
     )
 
 
+def past_name(model) -> str | None:
+    """The argument of a model's forward that is its past of keys and values; transformers 5.24 renamed it."""
+    taken = inspect.signature(model.base_model.forward).parameters
+    return next((name for name in ("cache", "past_key_values") if name in taken), None)
+
+
 def refuse_stateful(model, source: str) -> None:
     """Raise UnknownModel for a model that does not keep keys and values of every token, as Mamba does not.
 
@@ -125,7 +131,7 @@ def refuse_stateful(model, source: str) -> None:
 
     with reading(source):
         layers = DynamicCache(config=model.config).layers
-        keeps = "past_key_values" in inspect.signature(model.base_model.forward).parameters and all(
+        keeps = past_name(model) is not None and all(
             hasattr(layer, "batch_select_indices") and "Linear" not in type(layer).__name__
             for layer in layers
         )

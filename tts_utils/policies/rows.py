@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from tts_utils.checkpoints import past_name
 from tts_utils.lean import Lean
 from tts_utils.policies.kv_cache import give_room
 
@@ -35,7 +36,8 @@ class ModelRows:
             use_cache=True,
             logits_to_keep=1,
         )
-        self.cache = out.past_key_values
+        self.past_name = past_name(model)
+        self.cache = out[self.past_name]
         give_room(self.cache)
         self.logits = out.logits[:, -1]
 
@@ -51,7 +53,7 @@ class ModelRows:
             input_ids=torch.tensor(tokens, device=device)[:, None],
             attention_mask=self.mask,
             position_ids=self.lengths[:, None],
-            past_key_values=self.cache,
+            **{self.past_name: self.cache},
             use_cache=True,
         )
         self.lengths = self.lengths + 1

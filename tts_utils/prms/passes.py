@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from tts_utils.checkpoints import past_name
 from tts_utils.lean import Lean
 from tts_utils.prms.prefixes import Node, Prefixes
 
@@ -101,7 +102,7 @@ def through_modules(model, known: Prefixes, batch: Batch) -> Tensor:
         input_ids=batch.ids[batch.grid],
         attention_mask=_mask(batch.seen, next(model.parameters())),
         position_ids=batch.positions[batch.grid],
-        past_key_values=cache,
+        **{past_name(model): cache},
         use_cache=True,
     )
     for number, layer in enumerate(cache.layers):
