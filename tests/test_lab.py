@@ -607,6 +607,29 @@ def test_all_stages_run_at_toy_size_and_a_second_run_changes_nothing(tmp_path):
     assert (whole["there"] == whole["wanted"]).all() and len(whole) == kinds
 
 
+def test_a_recipe_says_who_searches_and_who_judges():
+    from tts_lab.prms import PRMS
+    from tts_lab.recipe import FULL, SearchPlan
+    from tts_utils.tree_search import TreeSearch
+
+    plans = (
+        SearchPlan("a", (4, 16), ("lab-llama-s",)),
+        SearchPlan("a", (16, 64), ("lab-llama-s", "lab-qwen-s"), ("lab-skywork-l",), ("beam",)),
+    )
+    two = replace(FULL, plans=plans, judged={"a": ("lab-skywork-l",)}, only={"b": ("lab-qwen-s",)})
+    both = (TreeSearch("beam", 4), TreeSearch("dvts", 4), TreeSearch("beam", 16), TreeSearch("dvts", 16))
+    assert two.grid("a", "lab-llama-s", "lab-skywork-s") == both
+    assert two.grid("a", "lab-llama-s", "lab-skywork-l") == (*both, TreeSearch("beam", 64))  # each once
+    assert two.grid("a", "lab-qwen-s", "lab-skywork-l") == (TreeSearch("beam", 16), TreeSearch("beam", 64))
+    assert two.grid("a", "lab-qwen-s", "lab-skywork-s") == two.grid("b", "lab-qwen-s", "lab-skywork-l") == ()
+    assert [p.name for p in two.searchers_of("a")] == ["lab-llama-s", "lab-qwen-s"]
+    assert two.searchers_of("b") == () and two.search_sets == ("a",)
+    small, long = (next(p for p in two.policies if p.name == name) for name in ("lab-qwen-s", "lab-long-m"))
+    assert two.policies_of("b") == (small,)
+    assert [p.name for p in two.judges_of(small, "a")] == ["lab-skywork-l"]
+    assert two.judges_of(small, "b") == PRMS and two.judges_of(long, "b") == ()
+
+
 @pytest.mark.slow
 def test_the_shipped_lab_is_healthy():
     """The three figures that make the miniature fair, and a reward model that selects within problems."""

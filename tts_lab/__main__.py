@@ -149,7 +149,7 @@ def report(
 @app.command()
 def strategies(
     write: bool = typer.Option(False, help="Write data/report/strategies-*/, for lessons 6 to 8."),
-    policy: list[str] = typer.Option([], help="These policies only; default: all that work with PRMs."),
+    policy: list[str] = typer.Option([], help="These policies only; default: all that search on the set."),
 ) -> None:
     """Print what every strategy reaches, from the stored pools and searches; --write keeps it by problem."""
     from tts_lab import strategies as tables
@@ -159,9 +159,8 @@ def strategies(
     from tts_utils.store import manifest
 
     started = time.perf_counter()
-    names = policy or [spec.name for spec in FULL.policies if FULL.prms_of(spec)]
     for dataset in FULL.search_sets:
-        for name in names:
+        for name in policy or [spec.name for spec in FULL.searchers_of(dataset)]:
             frame = tables.outcomes(FULL, dataset, name, lab_dir())
             if frame.empty:
                 typer.echo(f"{dataset}, {name}: no pool is stored")

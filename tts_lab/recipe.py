@@ -81,6 +81,14 @@ class Recipe:
         names = self.only.get(dataset)
         return tuple(p for p in self.policies if names is None or p.name in names)
 
+    def searchers_of(self, dataset: str) -> tuple[PolicySpec, ...]:
+        """The policies that search on a test set."""
+        return tuple(
+            policy
+            for policy in self.policies
+            if any(self.grid(dataset, policy.name, prm.name) for prm in self.prms_of(policy))
+        )
+
     @property
     def search_sets(self) -> tuple[str, ...]:
         """The test sets on which something is searched."""
@@ -105,17 +113,16 @@ class Recipe:
         return tuple(dict.fromkeys(searches))
 
 
-JUDGES = ("lab-qwen-prm-l", "lab-qwen-prm-s")  # the two best, by held-out rollouts
+BEST = ("lab-qwen-prm-l",)  # the best PRM by held-out rollouts
 LONG_RUNS = tuple(p.name for p in PRMS if p.workers)
-MIDDLE = ("lab-llama-ml", "lab-qwen-ml")
+SHORT_RUNS = tuple(p.name for p in PRMS if not p.workers)
 LARGE = ("lab-llama-l", "lab-qwen-l")
-LARGEST = ("lab-llama-xl", "lab-qwen-xl")
 TELLING = (  # pairs that also search with N = 256 on lab-200
     ("lab-llama-s", "lab-math-shepherd"),
     ("lab-llama-s", "lab-qwen-prm-l"),
     ("lab-llama-m", "lab-rlhflow-terse"),
-    ("lab-qwen-s", "lab-rlhflow-verbose"),
-    ("lab-qwen-s", "lab-qwen-prm-l"),
+    ("lab-llama-m", "lab-qwen-prm-l"),
+    ("lab-llama-l", "lab-qwen-prm-l"),
     ("lab-qwen-m", "lab-skywork-l"),
 )
 
@@ -133,14 +140,19 @@ FULL = Recipe(
     long_tokens=768,
     num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256, "lab-hard": 64, "lab-fresh": 64},
     only={"lab-fresh": LARGE},
-    judged={"lab-hard": LONG_RUNS, "lab-fresh": JUDGES[:1]},
+    judged={"lab-hard": LONG_RUNS, "lab-fresh": BEST},
     plans=(
         SearchPlan("lab-200", (4, 16, 64)),
         *(SearchPlan("lab-200", (256,), (policy,), (prm,)) for policy, prm in TELLING),
-        SearchPlan("lab-fresh", (16, 64), LARGE, LONG_RUNS),
-        SearchPlan("lab-fresh", (256,), LARGE, JUDGES),
-        SearchPlan("lab-hard", (16, 64), MIDDLE + LARGE + LARGEST),
-        SearchPlan("lab-hard", (256,), LARGE, JUDGES),
+        SearchPlan("lab-30", (4, 16, 64), ("lab-llama-s", "lab-llama-m", *LARGE), SHORT_RUNS),
+        # What was tried on fresh problems, and what was chosen there, once more on the hard ones.
+        SearchPlan("lab-fresh", (64,), LARGE, BEST),
+        SearchPlan("lab-fresh", (256,), LARGE[1:], BEST, ("beam",)),
+        SearchPlan("lab-hard", (64,), LARGE[1:], BEST),
+        SearchPlan("lab-hard", (256,), LARGE[1:], BEST, ("beam",)),
+        # Tables take some twenty processor hours in all; here the list ends, and would go on with N = 256.
+        SearchPlan("lab-hard", (16, 64), ("lab-llama-l", "lab-llama-xl"), LONG_RUNS),
+        SearchPlan("lab-hard", (16, 64), ("lab-llama-ml",), BEST),
     ),
 )
 
@@ -169,6 +181,6 @@ def smoke() -> Recipe:
         sampling=replace(FULL.sampling, max_tokens=32),
         long_tokens=48,
         num_samples={"lab-500": 4, "lab-30": 4},
-        plans=(SearchPlan("lab-30", (4,)), SearchPlan("lab-30", (8,), LARGE[:1], JUDGES[:1])),
+        plans=(SearchPlan("lab-30", (4,)), SearchPlan("lab-30", (8,), LARGE[:1], BEST)),
         limit=3,
     )
