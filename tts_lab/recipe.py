@@ -117,6 +117,7 @@ BEST = ("lab-qwen-prm-l",)  # the best PRM by held-out rollouts
 LONG_RUNS = tuple(p.name for p in PRMS if p.workers)
 SHORT_RUNS = tuple(p.name for p in PRMS if not p.workers)
 LARGE = ("lab-llama-l", "lab-qwen-l")
+FEW = ("lab-llama-s", "lab-llama-m", *LARGE)  # on the thirty problems, which decide nothing: for lesson 6
 TELLING = (  # pairs that also search with N = 256 on lab-200
     ("lab-llama-s", "lab-math-shepherd"),
     ("lab-llama-s", "lab-qwen-prm-l"),
@@ -139,12 +140,12 @@ FULL = Recipe(
     sampling=SamplingConfig(),
     long_tokens=768,
     num_samples={"lab-500": 64, "lab-200": 256, "lab-30": 256, "lab-hard": 64, "lab-fresh": 64},
-    only={"lab-fresh": LARGE},
-    judged={"lab-hard": LONG_RUNS, "lab-fresh": BEST},
+    only={"lab-30": FEW, "lab-fresh": LARGE},
+    judged={"lab-30": SHORT_RUNS, "lab-hard": LONG_RUNS, "lab-fresh": BEST},
     plans=(
         SearchPlan("lab-200", (4, 16, 64)),
         *(SearchPlan("lab-200", (256,), (policy,), (prm,)) for policy, prm in TELLING),
-        SearchPlan("lab-30", (4, 16, 64), ("lab-llama-s", "lab-llama-m", *LARGE), SHORT_RUNS),
+        SearchPlan("lab-30", (4, 16, 64), FEW, SHORT_RUNS),
         # What was tried on fresh problems, and what was chosen there, once more on the hard ones.
         SearchPlan("lab-fresh", (64,), LARGE, BEST),
         SearchPlan("lab-fresh", (256,), LARGE[1:], BEST, ("beam",)),
