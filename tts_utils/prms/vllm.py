@@ -5,7 +5,7 @@ into a classifier of its two label tokens; Qwen2.5-Math-PRM is a model vLLM know
 not: vLLM would need a plugin for it, and here is none, so a Skywork PRM is refused and runs by transformers.
 
 A trajectory that continues another costs its new tokens, as far as the engine's prefix cache holds whole
-blocks of it (16 tokens on a GPU, 128 on a CPU). vLLM returns no scores for what it takes from the cache;
+blocks of it (16 tokens on a GPU, 32 on a CPU). vLLM returns no scores for what it takes from the cache;
 those are remembered here.
 """
 
