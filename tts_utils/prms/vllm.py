@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 from tts_utils.backends import check_options
 from tts_utils.checkpoints import find_model, load_config, refuse_pickles, revision_of
@@ -142,7 +143,7 @@ class VLLMPRM:
         missing = [i for i, steps in enumerate(names) if any(name not in self._known for name in steps)]
         self._read([encoded[i] for i in missing], [names[i] for i in missing], whole=True)
         scores = [tuple(self._known[name] for name in steps if name in self._known) for steps in names]
-        for name in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
+        for name in list(islice(self._known, max(0, len(self._known) - REMEMBERED))):
             del self._known[name]
         return scores
 
